@@ -1,0 +1,36 @@
+"""Step 4: may the challenger replace the champion? A verdict with its reasons."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def gate(
+    evaluation: dsl.Input[dsl.Artifact],
+    decision: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    rules: str,
+) -> str:
+    """Hold the paired estimates against the promotion rules.
+
+    Args:
+        evaluation: what `evaluate` wrote.
+        decision: folder with the verdict and its reasons.
+        report: the same for people.
+        rules: the promotion rules as YAML.
+
+    Returns:
+        The verdict: "promote", "hold" or "refuse".
+    """
+    import shutil
+    from pathlib import Path
+
+    import yaml
+
+    from homing.promotion import PromotionRules, gate_reports
+
+    out = Path(decision.path)
+    verdict = gate_reports(Path(evaluation.path), PromotionRules.from_dict(yaml.safe_load(rules)), out).verdict
+    shutil.copyfile(out / "gate.html", report.path)
+    return verdict

@@ -1,0 +1,48 @@
+"""Step 2: the training set becomes a policy, the baseline it must beat, and a reward model to evaluate with."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train(
+    prepared: dsl.Input[dsl.Dataset],
+    trained: dsl.Output[dsl.Model],
+    report: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+    learner: str,
+    params: dict,
+    weights: dict,
+    seed: int,
+    inputs_digest: str,
+):
+    """Fit a learner on the training users.
+
+    Args:
+        prepared: what `prepare` wrote.
+        trained: folder: policy, baseline and reward model as artifacts, and how training went.
+        report: loss by epoch and calibration, for people.
+        metrics: last loss, calibration errors, seconds.
+        learner: its name in `homing.learners`.
+        params: the learner's settings; {} for its defaults.
+        weights: importance of each objective by name; {} for equal ones.
+        seed: of the learner's random numbers.
+        inputs_digest: digest of the code, which the cache's key does not see by itself.
+    """
+    from pathlib import Path
+
+    from components.numbers import whole
+    from components.pages import log_numbers, training_page
+    from homing.learners import train as run
+
+    done = run(
+        Path(prepared.path) / "train",
+        Path(trained.path),
+        learner=learner,
+        params=whole(params),
+        weights=weights or None,
+        seed=seed,
+    ).to_dict()
+    Path(report.path).write_text(training_page(done))
+    log_numbers(metrics, done)

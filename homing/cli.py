@@ -1,0 +1,43 @@
+"""The command line: `homing log | datasets | ope | gate`. A user's mistake gets one sentence, no stack trace."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from homing import __version__
+from homing.errors import HomingError
+
+#: Rooms that bring commands; each has a `cli` module with `add_commands(subparsers)`.
+ROOMS = ("log", "datasets", "ope", "promotion")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every room's commands; a command stores its function as `run(args) -> exit status`."""
+    parser = argparse.ArgumentParser(prog="homing", description="Message optimisation: decide, log, learn, evaluate.")
+    parser.add_argument("--version", action="version", version=f"homing {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for room in ROOMS:
+        importlib.import_module(f"homing.{room}.cli").add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when all is well, 1 when the answer is no, 2 for a mistake in the call or its input."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    args = build_parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except HomingError as error:
+        print(f"homing: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

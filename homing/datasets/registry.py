@@ -1,0 +1,117 @@
+"""Data sets by name. A new one is its module with its YAML files beside it, and a line in `ADAPTERS`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+from homing.checks import check_one_of
+from homing.datasets.card import Card
+from homing.errors import unknown_name
+from homing.log import DecisionLog, Objectives
+
+#: Name of each data set and the module with its `CARD` and its `read(path, **options) -> DecisionLog`.
+ADAPTERS = {
+    "heartsteps": "homing.datasets.heartsteps",
+    "hillstrom": "homing.datasets.hillstrom",
+    "open-bandit": "homing.datasets.open_bandit",
+    "starbucks": "homing.datasets.starbucks",
+}
+
+
+def names() -> tuple[str, ...]:
+    """The data sets that can be loaded.
+
+    >>> names()
+    ('heartsteps', 'hillstrom', 'open-bandit', 'starbucks')
+    """
+    return tuple(ADAPTERS)
+
+
+def card(name: str) -> Card:
+    """What a data set says about itself, without its data.
+
+    >>> card("hillstrom").licence
+    'a public challenge without a formal licence'
+    """
+    found: Card = _adapter(name).CARD
+    return found
+
+
+def load(name: str, path: str | Path | None = None, **options: object) -> DecisionLog:
+    """A real data set as a decision log with its propensities.
+
+    Args:
+        name: one of `names()`.
+        path: where your copy of the files lies; `describe(name)` says what it must be. None only where the data set
+            can be fetched (open-bandit).
+        options: of that data set: open-bandit takes `behaviour` (`random`, `bts`), `campaign` (`men`, `women`, `all`)
+            and `limit`.
+
+    Returns:
+        A log in format 1, held in memory. Rows that break the format are kept, for `homing.log.accept` to reject with
+        their reasons.
+
+    Raises:
+        UnknownNameError: if there is no such data set or option.
+        InvalidInputError: if the files are not there (the message says where people get them) or lack a column.
+        CorruptFileError: if a file cannot be read.
+
+    Example:
+        >>> load("hilstrom")
+        Traceback (most recent call last):
+            ...
+        homing.errors.UnknownNameError: dataset == 'hilstrom', must be one of ... Did you mean 'hillstrom'?
+    """
+    read = _adapter(name).read
+    known = [option for option in inspect.signature(read).parameters if option != "path"]
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of {name}", option, known)
+    log: DecisionLog = read(path, **options)
+    return log
+
+
+def objectives(name: str) -> Objectives:
+    """What decisions of a data set are judged on.
+
+    >>> objectives("hillstrom").names
+    ('visit', 'conversion', 'spend')
+    """
+    return Objectives.from_yaml(objectives_path(name))
+
+
+def objectives_path(name: str) -> Path:
+    """The YAML file with a data set's objectives."""
+    return _beside(name, "objectives")
+
+
+def default_rules(name: str) -> Path:
+    """The YAML file with a data set's promotion rules, for `homing.promotion.PromotionRules.from_yaml`.
+
+    >>> default_rules("hillstrom").name
+    'hillstrom.promotion.yaml'
+    """
+    return _beside(name, "promotion")
+
+
+def default_weights(name: str) -> dict[str, float]:
+    """The importance of each objective of a data set when nobody says otherwise.
+
+    Objectives have different units (visits, dollars): equal weights would let the largest numbers decide.
+
+    >>> default_weights("hillstrom")["visit"]
+    1.0
+    """
+    return dict(card(name).weights)
+
+
+def _adapter(name: str) -> ModuleType:
+    return importlib.import_module(ADAPTERS[check_one_of("dataset", name, ADAPTERS)])
+
+
+def _beside(name: str, what: str) -> Path:
+    check_one_of("dataset", name, ADAPTERS)
+    return Path(__file__).with_name(f"{name}.{what}.yaml")

@@ -1,0 +1,51 @@
+"""Learners: from logged decisions to policies, one algorithm a file, found by name; trained in torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from homing.learners.learner import Learner, make, names, objective_weights
+from homing.learners.train import TrainReport, train
+
+if TYPE_CHECKING:
+    from homing.learners.direct_method import Linear, Neural
+    from homing.learners.doubly_robust import DoublyRobust
+    from homing.learners.message_shares import MessageShares
+    from homing.learners.reward_models import FittedModel, fit_reward_model
+
+#: Every learner by name: its module and class. A new one is a line here; it is imported when it is first made.
+LEARNERS = {
+    "doubly-robust": ("doubly_robust", "DoublyRobust"),
+    "linear": ("direct_method", "Linear"),
+    "message-shares": ("message_shares", "MessageShares"),
+    "neural": ("direct_method", "Neural"),
+}
+
+_LATER = {cls: module for module, cls in LEARNERS.values()} | {
+    "FittedModel": "reward_models",
+    "fit_reward_model": "reward_models",
+}
+
+__all__ = [
+    "LEARNERS",
+    "DoublyRobust",
+    "FittedModel",
+    "Learner",
+    "Linear",
+    "MessageShares",
+    "Neural",
+    "TrainReport",
+    "fit_reward_model",
+    "make",
+    "names",
+    "objective_weights",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Torch takes seconds to import: only what fits models needs it.
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -1,0 +1,169 @@
+"""Doubly robust policy learning (Dudík, Langford & Li 2011, ICML; Athey & Wager 2021, Econometrica 89:1).
+
+The value of every candidate of every decision is estimated as
+
+    Γ(x_i, a) = q̂(x_i, a) + 1[a = a_i] · (r_i − q̂(x_i, a_i)) / p_i
+
+with q̂ fitted on other users (cross-fitting), and a softmax policy π is chosen to maximise
+mean_i Σ_a π(a|x_i) Γ(x_i, a). The estimate is right when either q̂ or the
+propensities are, and the propensities were logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from homing.checks import check_one_of, check_probability
+from homing.learners.examples import user_folds, validation_rows
+from homing.learners.learner import objective_weights, positive_numbers, whole_number
+from homing.learners.message_shares import MessageShares
+from homing.learners.policy_problem import PolicyProblem, clustered_mean
+from homing.learners.reward_models import PENALTIES, FittedModel, fit_reward_model
+from homing.log import LoggedDataset
+from homing.policies import (
+    BilinearScorer,
+    EpsilonGreedyPolicy,
+    Policy,
+    PredictingScorer,
+    SoftmaxPolicy,
+    dataset_probs,
+    dataset_values,
+)
+from homing.policies.wrappers import check_epsilon
+
+
+class DoublyRobust:
+    """A softmax policy around what the log did, with bilinear preferences that maximise the doubly robust value.
+
+    It starts from the shares with which the log sent each message: without evidence it is the baseline, and what the
+    log never sent it sends through exploration alone. The penalty on its preferences is chosen on held-out users: the
+    strongest that is worse than the best by at most one standard error of their paired difference (the
+    one-standard-error rule of Breiman et al. 1984), as the best of several noisy estimates flatters itself.
+
+    The policy is optimised for the weights given and, with half of the mass, for each objective alone, so that other
+    weights may be given at run time. It is best at the former; only the ratios of weights matter.
+
+    Args:
+        epsilon: share of uniform exploration over what is eligible.
+        reward_model: `linear` or `neural`.
+        folds: of the cross-fitting, by user.
+        penalties: strengths to choose from, in observations.
+        validation_share: of users held out for that choice.
+        model_penalties: of the linear reward model.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 0.1,
+        reward_model: str = "linear",
+        folds: int = 3,
+        penalties: Sequence[float] = (1.0, 10.0, 100.0, 1_000.0, 10_000.0),
+        validation_share: float = 0.3,
+        model_penalties: Sequence[float] = PENALTIES,
+    ) -> None:
+        self.epsilon = check_epsilon(epsilon)
+        self.reward_model = check_one_of("reward_model", reward_model, ("linear", "neural"))
+        self.folds = whole_number("folds", folds, 2)
+        self.penalties = tuple(sorted(positive_numbers("penalties", penalties), reverse=True))
+        self.validation_share = check_probability("validation_share", validation_share)
+        self.model_penalties = positive_numbers("model_penalties", model_penalties)
+        self.report: dict[str, Any] = {}
+
+    def fit(
+        self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
+    ) -> Policy:
+        """Fit on a dataset with at least as many users as folds."""
+        w = objective_weights(dataset, weights)
+        deviation = dataset.reward.std(axis=0)
+        deviation = np.where(deviation > 0, deviation, 1.0)
+        q_hat, fitted = self._cross_fit(dataset, w, rng)
+        reference = MessageShares().fit(dataset, rng=rng)
+        problem = PolicyProblem.of(
+            dataset, doubly_robust_values(dataset, q_hat), dataset_probs(reference, dataset), w, deviation
+        )
+        unit = float(np.linalg.norm(w * deviation))  # back to weighted rewards
+        held = validation_rows(dataset.user, self.validation_share, rng)
+        train, validation = np.flatnonzero(~held), np.flatnonzero(held)
+        # Each fit starts where the stronger penalty ended.
+        start: list[torch.Tensor] | None = None
+        each = []
+        for penalty in self.penalties:
+            start = problem.maximise(train, penalty, start)
+            each.append(problem.default_values(start, validation) * unit)
+        chosen = strongest_good_enough(each, dataset.user[validation])
+        start = None
+        for penalty in self.penalties[: chosen + 1]:
+            start = problem.maximise(np.arange(dataset.n), penalty, start)
+        assert start is not None  # there is at least one penalty
+        estimates = [clustered_mean(values, dataset.user[validation]) for values in each]
+        self.report = {
+            "history": {
+                "held-out value by penalty": [value for value, _ in estimates],
+                "its standard error": [error for _, error in estimates],
+            },
+            "calibration": fitted.report()["calibration"],
+            "settings": {"penalty": self.penalties[chosen], "penalties": list(self.penalties), "folds": self.folds},
+        }
+        cross, own = (tensor.numpy() for tensor in start)
+        # Preferences are no rewards; receipts and monitoring ask for those too.
+        scorer = PredictingScorer(BilinearScorer(cross, own, w, deviation), fitted.model)
+        policy: Policy = SoftmaxPolicy(scorer, 1.0, reference)
+        return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
+
+    def _cross_fit(
+        self, dataset: LoggedDataset, weights: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], FittedModel]:
+        """q̂ (n, k, m), each row from a model that saw none of its user; and one of these models."""
+        fold = user_folds(dataset.user, self.folds, rng)
+        out = np.zeros((dataset.n, dataset.k, len(dataset.objectives)))
+        params = {"penalties": self.model_penalties} if self.reward_model == "linear" else {}
+        for number in range(self.folds):
+            rows = np.flatnonzero(fold == number)
+            others = dataset.take(np.flatnonzero(fold != number))
+            fitted = fit_reward_model(others, self.reward_model, weights, rng=rng, **params)
+            predicted = dataset_values(fitted.model, dataset.take(rows))
+            out[rows, : predicted.shape[1]] = predicted
+        return out, fitted
+
+
+def doubly_robust_values(dataset: LoggedDataset, q_hat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Γ (n, k, m): q̂ (n, k, m) corrected at the candidate that was sent by its residual over its propensity.
+
+    Example:
+        >>> data = LoggedDataset(
+        ...     context=np.zeros((1, 1)), candidates=np.zeros((1, 2, 1)), eligible=np.ones((1, 2), bool), action=[1],
+        ...     propensity=[0.25], reward=[[3.0]], objectives=("clicked",), user=[0], time=[0])
+        >>> doubly_robust_values(data, np.array([[[1.0], [2.0]]]))[0, :, 0].tolist()
+        [1.0, 6.0]
+    """
+    rows = np.arange(dataset.n)
+    values = np.where(dataset.eligible[:, :, None], q_hat, 0.0)
+    residual = dataset.reward - q_hat[rows, dataset.action]
+    values[rows, dataset.action] += residual / dataset.propensity[:, None]
+    return values
+
+
+def strongest_good_enough(each: Sequence[NDArray[np.float64]], user: NDArray[np.int64]) -> int:
+    """Position of the first (strongest) penalty whose shortfall on the best is within one paired standard error.
+
+    Args:
+        each: for each penalty, from the strongest, the estimated value of each held-out row (n,).
+        user: of each row, (n,).
+
+    Example:
+        >>> user = np.arange(4)
+        >>> good, noisy, bad = np.full(4, 1.0), np.array([1.5, 0.6, 1.6, 0.5]), np.zeros(4)
+        >>> strongest_good_enough([bad, good, noisy], user)  # noisy is best by 0.05 only
+        1
+    """
+    best = int(np.argmax([values.mean() for values in each]))
+    for i, values in enumerate(each):
+        shortfall, error = clustered_mean(each[best] - values, user)
+        if shortfall <= error:
+            return i
+    return best

@@ -1,0 +1,130 @@
+"""The learner protocol, and learners by name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from homing.errors import InvalidInputError, describe, unknown_name
+from homing.log import LoggedDataset
+from homing.policies import Policy
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Learns a policy from logged decisions.
+
+    Attributes:
+        report: how the last `fit` went, as JSON: `history` (lists by name), `calibration` and what else is worth
+            knowing; empty before.
+
+    Example:
+        >>> data = LoggedDataset(
+        ...     context=np.zeros((2, 1)), candidates=np.zeros((2, 2, 1)), eligible=np.ones((2, 2), bool),
+        ...     action=[0, 1], propensity=[0.25, 0.75], reward=[[0.0], [1.0]], objectives=("clicked",),
+        ...     user=["u1", "u2"], time=[0, 1])
+        >>> make("message-shares").fit(data, rng=np.random.default_rng(0)).shares.tolist()
+        [0.25, 0.75]
+    """
+
+    report: dict[str, Any]
+
+    def fit(
+        self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
+    ) -> Policy:
+        """Fit on a dataset; `weights` is the importance of each objective by name, `rng` the only source of chance."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """All learners by name."""
+    return tuple(sorted(import_module("homing.learners").LEARNERS))
+
+
+def make(name: str, **params: Any) -> Learner:
+    """Build a learner by name.
+
+    Raises:
+        UnknownNameError: for an unknown learner or parameter, with the nearest name.
+
+    Example:
+        >>> make("linear", epsilon=0.2).epsilon
+        0.2
+        >>> make("linear", epsilom=0.2)
+        Traceback (most recent call last):
+        ...
+        homing.errors.UnknownNameError: parameter of linear == 'epsilom', must be one of 'calibrate', 'epsilon', 'penalties', 'temperature', 'validation_share'. Did you mean 'epsilon'?
+    """  # noqa: E501  # the message is shown whole
+    table: Mapping[str, tuple[str, str]] = import_module("homing.learners").LEARNERS
+    if name not in table:
+        raise unknown_name("learner", name, table)
+    module, attribute = table[name]
+    cls: Callable[..., Learner] = getattr(import_module(f"homing.learners.{module}"), attribute)
+    known = inspect.signature(cls).parameters
+    for key in params:
+        if key not in known:
+            raise unknown_name(f"parameter of {name}", key, known)
+    return cls(**params)
+
+
+def objective_weights(
+    dataset: LoggedDataset, weights: Mapping[str, float] | None, directions: Mapping[str, str] | None = None
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The importance of each objective as an array (m,).
+
+    Without weights, each objective counts alike: one over its standard deviation in the log, negative where less is
+    better. With weights, objectives that are not named count 0.
+
+    Raises:
+        UnknownNameError: for the name of no objective.
+        InvalidInputError: if a weight is not finite, or all are 0.
+    """
+    if weights is None:
+        scale = dataset.reward.std(axis=0)
+        sign = [-1.0 if (directions or {}).get(name) == "minimize" else 1.0 for name in dataset.objectives]
+        return np.array(sign) / np.where(scale > 0, scale, 1.0)
+    for name in weights:
+        if name not in dataset.objectives:
+            raise unknown_name("weight of objective", name, dataset.objectives)
+        if isinstance(weights[name], bool) or not isinstance(weights[name], int | float):
+            raise InvalidInputError(describe(f"weight of objective {name}", weights[name], "must be a number"))
+    out = np.array([float(weights.get(name, 0.0)) for name in dataset.objectives])
+    if not np.isfinite(out).all() or not out.any():
+        raise InvalidInputError(describe("weights", dict(weights), "must be finite and not all 0"))
+    return out
+
+
+def whole_number(name: str, value: object, minimum: int) -> int:
+    """Return a setting as an int: pipelines hand whole numbers over as floats.
+
+    Raises:
+        InvalidInputError: if it is not a whole number >= minimum.
+
+    Example:
+        >>> whole_number("folds", 3.0, 2)
+        3
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < minimum:
+        raise InvalidInputError(describe(name, value, f"must be a whole number >= {minimum}"))
+    return int(value)
+
+
+def positive_numbers(name: str, values: object) -> tuple[float, ...]:
+    """Return a setting as a tuple of floats.
+
+    Raises:
+        InvalidInputError: if it is not a list of finite numbers > 0.
+
+    Example:
+        >>> positive_numbers("penalties", [1, 10])
+        (1.0, 10.0)
+    """
+    items = list(values) if isinstance(values, list | tuple) else []
+    if not items or not all(isinstance(item, int | float) and math.isfinite(item) and item > 0 for item in items):
+        raise InvalidInputError(describe(name, values, "must be a list of numbers > 0"))
+    return tuple(float(item) for item in items)

@@ -1,0 +1,33 @@
+"""Off-policy evaluation: what a policy would have earned on a log that another policy wrote, with intervals.
+
+`evaluate_policy` judges a policy per decision, `evaluate_sequential` per user over time; both return an `OPEReport`
+whose `support` says whether the log can answer at all. `compare` pairs two reports by user. `evaluate_artifacts` does
+it all for saved policies on a saved log.
+"""
+
+from __future__ import annotations
+
+from homing.ope.artifacts import evaluate_artifacts
+from homing.ope.estimate import Estimate
+from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows
+from homing.ope.evaluate import evaluate_policy
+from homing.ope.report import OPEReport, compare
+from homing.ope.sequential import evaluate_sequential
+from homing.ope.support import EventSupport, MessageSupport, Support, SupportLimits
+
+__all__ = [
+    "ESTIMATORS",
+    "Estimate",
+    "Estimator",
+    "EventSupport",
+    "MessageSupport",
+    "OPEReport",
+    "RowEstimate",
+    "Rows",
+    "Support",
+    "SupportLimits",
+    "compare",
+    "evaluate_artifacts",
+    "evaluate_policy",
+    "evaluate_sequential",
+]

@@ -1,0 +1,92 @@
+"""What an estimator receives, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One objective of one policy on one log, row by row. All float64 (n,).
+
+    Attributes:
+        weight: w = π(a | x) / propensity, the importance weight of the logged action.
+        reward: r, the logged reward.
+        q_logged: q̂(x, a), the reward model's prediction for the logged action; None without a model.
+        q_policy: Σ_a π(a | x) q̂(x, a), its prediction for the policy; None without a model.
+    """
+
+    weight: FloatArray
+    reward: FloatArray
+    q_logged: FloatArray | None = None
+    q_policy: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RowEstimate:
+    """A value with each row's influence on it.
+
+    Attributes:
+        value: the estimate of the policy's expected reward per decision.
+        influence: φ (n,), mean zero up to rounding: the error is mean(φ) to first order.
+        details: numbers worth reporting, such as a threshold that depends on the log.
+    """
+
+    value: float
+    influence: FloatArray
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Maps rows to a value and its influence.
+
+    A new estimator is one file with a frozen dataclass like this one, one line in `ESTIMATORS`, and one test:
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class LoggedMean:
+        ...     name: str = "logged"
+        ...     needs_q_hat: bool = False
+        ...     def __call__(self, rows):
+        ...         return linear(rows.reward)
+        >>> LoggedMean()(Rows(weight=np.ones(2), reward=np.array([0.0, 1.0]))).value
+        0.5
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in reports."""
+        ...
+
+    @property
+    def needs_q_hat(self) -> bool:
+        """Whether `q_logged` and `q_policy` must be given."""
+        ...
+
+    def __call__(self, rows: Rows) -> RowEstimate:
+        """Estimate."""
+        ...
+
+
+def linear(terms: FloatArray, details: Mapping[str, float] | None = None) -> RowEstimate:
+    """The estimate of an estimator that is a mean of per-row terms: influence = term - mean.
+
+    >>> linear(np.array([1.0, 3.0])).influence.tolist()
+    [-1.0, 1.0]
+    """
+    value = float(terms.mean())
+    return RowEstimate(value, terms - value, details or {})
+
+
+def model_terms(rows: Rows) -> tuple[FloatArray, FloatArray]:
+    """The pair (q_policy, r - q_logged) of an estimator that needs a reward model."""
+    assert rows.q_policy is not None and rows.q_logged is not None, "the caller checks needs_q_hat"
+    return rows.q_policy, rows.reward - rows.q_logged

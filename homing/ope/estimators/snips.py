@@ -1,0 +1,45 @@
+"""Self-normalised inverse propensity scoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homing.errors import SupportError, describe
+from homing.ope.estimators.base import RowEstimate, Rows
+
+
+@dataclass(frozen=True)
+class SNIPS:
+    """V = mean(w r) / mean(w). Consistent, invariant to a shift of the reward, and always inside its range.
+
+    The interval is the delta method's: φ_i = w_i (r_i - V) / mean(w). The normaliser is random and treated so; holding
+    it fixed is three times too wide for rewards near 1, and too narrow elsewhere.
+
+    Wrong to use as proof of support: it hides that mean(w) is far from 1. Look at `Support.weight_mean`.
+
+    References:
+        Swaminathan and Joachims (2015), "The Self-Normalized Estimator for Counterfactual Learning";
+        Owen (2013), "Monte Carlo theory, methods and examples", equation 9.8.
+
+    Example:
+        >>> import numpy as np
+        >>> SNIPS()(Rows(weight=np.array([2.0, 1.0]), reward=np.array([1.0, 0.0]))).value
+        0.6666666666666666
+    """
+
+    name: str = "snips"
+    needs_q_hat: bool = False
+
+    def __call__(self, rows: Rows) -> RowEstimate:
+        total = float(rows.weight.mean())
+        if not total > 0:
+            raise SupportError(
+                describe(
+                    "mean importance weight",
+                    total,
+                    "must be > 0",
+                    "The policy never takes a logged action: this log says nothing about it.",
+                )
+            )
+        value = float((rows.weight * rows.reward).mean() / total)
+        return RowEstimate(value, rows.weight * (rows.reward - value) / total)

@@ -1,0 +1,222 @@
+"""`evaluate_policy`: what a policy would have earned on a log that another policy wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from homing.checks import check_finite, check_probability, check_shape
+from homing.errors import InvalidInputError, SupportError, describe, unknown_name
+from homing.log.dataset import LoggedDataset
+from homing.ope.estimate import Clusters, Estimate, cluster_influence, interval
+from homing.ope.estimators import ESTIMATORS, Estimator, Rows, get_estimator
+from homing.ope.messages import Messages
+from homing.ope.report import LOGGED, OPEReport
+from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
+
+FloatArray = NDArray[np.float64]
+DEFAULT_ESTIMATORS = ("ips", "snips", "dr", "switch-dr", "dros")
+
+
+def evaluate_policy(
+    dataset: LoggedDataset,
+    action_probs: ArrayLike,
+    *,
+    q_hat: ArrayLike | None = None,
+    estimators: Sequence[str | Estimator] | None = None,
+    cluster: str | NDArray[np.integer] = "user",
+    level: float = 0.95,
+    policy: str = "policy",
+    limits: SupportLimits | None = None,
+    messages: Messages | None = None,
+) -> OPEReport:
+    """Estimate a policy's value per decision on every objective, with intervals and a verdict on support.
+
+    One pass in float64; memory is that of (n, k) arrays. Wrong to use on the rows that the policy or the reward model
+    was trained on (split by user first), and for policies whose effect lasts beyond the reward's window (see
+    `evaluate_sequential`).
+
+    Args:
+        dataset: the log.
+        action_probs: (n, k), the policy's probabilities on the log's decisions; rows sum to 1 on eligible candidates.
+        q_hat: (n, k) or (n, k, m), a reward model's predictions, fitted on other users.
+        estimators: names from `ESTIMATORS` or estimators with settings; all five by default, or those that need no
+            model when `q_hat` is not given (which `notes` then says).
+        cluster: `user` (rows of one user may depend on each other), `decision` (rows are independent: intervals are
+            too narrow where users come more than once), or labels (n,).
+        level: nominal coverage of the intervals.
+        policy: a name for the report.
+        limits: where `caution` and `refuse` begin.
+        messages: from `Messages.of(dataset)`, to save time when many policies are judged on one log.
+
+    Returns:
+        An `OPEReport`.
+
+    Raises:
+        InvalidInputError: if probabilities do not fit the log, or an estimator named explicitly needs `q_hat`.
+        UnknownNameError: if there is no such estimator.
+        SupportError: if there are fewer than two clusters.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> n = 2000
+        >>> action = rng.integers(0, 2, n)
+        >>> data = LoggedDataset(
+        ...     context=np.zeros((n, 1)), candidates=np.zeros((n, 2, 1)), eligible=np.ones((n, 2), bool), action=action,
+        ...     propensity=np.full(n, 0.5), reward=(rng.random(n) < 0.2 + 0.2 * action)[:, None],
+        ...     objectives=("clicked",), user=np.arange(n), time=np.arange(n))
+        >>> report = evaluate_policy(data, np.tile([0.0, 1.0], (n, 1)), policy="always send")
+        >>> report.support.verdict, str(report.estimate("clicked", "snips"))
+        ('fine', '0.4151 [0.3852, 0.4451]')
+    """
+    check_probability("level", level)
+    probs = check_action_probs(dataset, action_probs)
+    known = messages or Messages.of(dataset)
+    q = _check_q_hat(dataset, q_hat)
+    chosen, notes = _choose(estimators, q is not None)
+    clusters, cluster_name = _clusters(dataset, cluster)
+
+    rows = np.arange(dataset.n)
+    weight = probs[rows, dataset.action] / dataset.propensity
+    estimates: dict[tuple[str, str], Estimate] = {}
+    influence: dict[tuple[str, str], FloatArray] = {}
+    details: dict[tuple[str, str], dict[str, float]] = {}
+    logged: dict[str, Estimate] = {}
+    for j, objective in enumerate(dataset.objectives):
+        reward = np.ascontiguousarray(dataset.reward[:, j])
+        q_logged = q_policy = None
+        if q is not None:
+            q_j = q[:, :, j] if q.shape[2] > 1 else q[:, :, 0]
+            q_logged = q_j[rows, dataset.action]
+            q_policy = np.einsum("nk,nk->n", probs, q_j)
+        inputs = Rows(weight, reward, q_logged, q_policy)
+        mean = float(reward.mean())
+        influence[LOGGED, objective] = cluster_influence(reward - mean, clusters)
+        logged[objective] = interval(mean, influence[LOGGED, objective], level)
+        for estimator in chosen:
+            key = (estimator.name, objective)
+            try:
+                result = estimator(inputs)
+            except SupportError as error:
+                notes = (*notes, f"{estimator.name} of {objective} is left out: {error}")
+                continue
+            influence[key] = cluster_influence(result.influence, clusters)
+            estimates[key] = interval(result.value, influence[key], level)
+            details[key] = dict(result.details)
+    support = assess(
+        weight,
+        clusters,
+        reward=dataset.reward,
+        objectives=dataset.objectives,
+        unsupported=unsupported_share(dataset, probs, known),
+        messages=_message_table(dataset, probs, known),
+        limits=limits,
+    )
+    return OPEReport(
+        policy=policy,
+        objectives=dataset.objectives,
+        estimators=tuple(estimator.name for estimator in chosen),
+        n=dataset.n,
+        n_users=clusters.count,
+        level=level,
+        cluster=cluster_name,
+        unit="decision",
+        estimates=estimates,
+        logged=logged,
+        support=support,
+        influence=influence,
+        fingerprint=dataset.fingerprint,
+        details=details,
+        notes=notes,
+    )
+
+
+def check_action_probs(dataset: LoggedDataset, action_probs: ArrayLike) -> FloatArray:
+    """Return the probabilities as float64 (n, k) if they are a policy on this log's decisions.
+
+    Raises:
+        InvalidInputError: on another shape, NaN, a negative number, a row that does not sum to 1 within 1e-6, or
+            probability on a candidate that is not eligible.
+    """
+    shaped = check_shape("action_probs", np.asarray(action_probs, dtype=np.float64), (dataset.n, dataset.k))
+    probs: FloatArray = np.asarray(check_finite("action_probs", shaped), dtype=np.float64)
+    if (probs < 0).any():
+        row, column = (int(i) for i in np.argwhere(probs < 0)[0])
+        raise InvalidInputError(describe(f"action_probs[{row}, {column}]", float(probs[row, column]), "must be >= 0"))
+    if (probs[~dataset.eligible] > 0).any():
+        row, column = (int(i) for i in np.argwhere((probs > 0) & ~dataset.eligible)[0])
+        raise InvalidInputError(
+            describe(
+                f"action_probs[{row}, {column}]",
+                float(probs[row, column]),
+                "must be 0 where the candidate is not eligible",
+                "Mask with dataset.eligible, then normalise.",
+            )
+        )
+    totals = probs.sum(axis=1)
+    wrong = np.abs(totals - 1.0) > 1e-6
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InvalidInputError(
+            describe(f"action_probs[{row}].sum()", float(totals[row]), "must be 1", "Normalise over the eligible.")
+        )
+    return probs
+
+
+def _check_q_hat(dataset: LoggedDataset, q_hat: ArrayLike | None) -> FloatArray | None:
+    if q_hat is None:
+        return None
+    q = np.asarray(q_hat, dtype=np.float64)
+    if q.ndim == 2 and len(dataset.objectives) == 1:
+        q = q[:, :, None]
+    wanted = (dataset.n, dataset.k, len(dataset.objectives))
+    check_shape("q_hat", q, wanted, next_step="One prediction for each decision, candidate and objective.")
+    # Predictions where the probability is 0 are never used, but 0 · NaN is NaN.
+    return np.asarray(check_finite("q_hat", q), dtype=np.float64)
+
+
+def _choose(estimators: Sequence[str | Estimator] | None, has_q: bool) -> tuple[tuple[Estimator, ...], tuple[str, ...]]:
+    if isinstance(estimators, str):
+        raise InvalidInputError(describe("estimators", estimators, "must be a sequence of names", "Write (name,)."))
+    chosen = tuple(get_estimator(item) for item in (DEFAULT_ESTIMATORS if estimators is None else estimators))
+    names = [item.name for item in chosen]
+    if not names or len(set(names)) < len(names):
+        raise InvalidInputError(
+            describe("estimators", names, "must be distinct names, at least one", f"Known: {', '.join(ESTIMATORS)}.")
+        )
+    needing = [item.name for item in chosen if item.needs_q_hat]
+    if has_q or not needing:
+        return chosen, ()
+    if estimators is not None:
+        raise InvalidInputError(
+            describe(
+                "q_hat", None, f"is needed by {', '.join(needing)}", "Pass a reward model's predictions (n, k, m)."
+            )
+        )
+    note = f"No reward model was given: {', '.join(needing)} are left out."
+    return tuple(item for item in chosen if not item.needs_q_hat), (note,)
+
+
+def _clusters(dataset: LoggedDataset, cluster: str | NDArray[np.integer]) -> tuple[Clusters, str]:
+    if isinstance(cluster, str):
+        if cluster == "user":
+            return Clusters.of(dataset.user), "user"
+        if cluster == "decision":
+            return Clusters(np.arange(dataset.n), dataset.n), "decision"
+        raise unknown_name("cluster", cluster, ("user", "decision"), "Or pass labels (n,).")
+    return Clusters.of(np.asarray(check_shape("cluster", cluster, (dataset.n,)))), "custom"
+
+
+def _message_table(dataset: LoggedDataset, probs: FloatArray, messages: Messages) -> tuple[MessageSupport, ...]:
+    """One line a message, the policy's favourites first."""
+    eligible = messages.totals(dataset.eligible.astype(np.float64))
+    logged = np.bincount(messages.code[np.arange(dataset.n), dataset.action], minlength=len(messages.names))
+    share = messages.totals(probs) / dataset.n
+    order = np.lexsort((np.arange(len(share)), -logged, -share))
+    return tuple(
+        MessageSupport(messages.names[i], int(eligible[i]), int(logged[i]), float(share[i]))
+        for i in order
+        if eligible[i] > 0
+    )

@@ -1,0 +1,43 @@
+"""Policies: from decisions to probabilities over candidates, with NumPy alone; saved as JSON and safetensors."""
+
+from homing.policies.artifact import FORMAT, PolicyArtifact, load_policy, save_policy
+from homing.policies.batches import dataset_probs, dataset_values
+from homing.policies.bilinear import BilinearScorer
+from homing.policies.fixed import FixedCandidatePolicy, SilencePolicy, UniformPolicy
+from homing.policies.linear import LinearRewardModel
+from homing.policies.neural import NeuralRewardModel
+from homing.policies.numerics import masked_softmax, uniform_probs
+from homing.policies.policy import Policy, sample_actions
+from homing.policies.scorer import PredictingScorer, RewardModel, Scorer
+from homing.policies.shares import MessageSharesPolicy
+from homing.policies.types import register, type_named, type_names
+from homing.policies.wrappers import EpsilonGreedyPolicy, GreedyPolicy, SoftmaxPolicy
+
+__all__ = [
+    "FORMAT",
+    "BilinearScorer",
+    "EpsilonGreedyPolicy",
+    "FixedCandidatePolicy",
+    "GreedyPolicy",
+    "LinearRewardModel",
+    "MessageSharesPolicy",
+    "NeuralRewardModel",
+    "Policy",
+    "PolicyArtifact",
+    "PredictingScorer",
+    "RewardModel",
+    "Scorer",
+    "SilencePolicy",
+    "SoftmaxPolicy",
+    "UniformPolicy",
+    "dataset_probs",
+    "dataset_values",
+    "load_policy",
+    "masked_softmax",
+    "register",
+    "sample_actions",
+    "save_policy",
+    "type_named",
+    "type_names",
+    "uniform_probs",
+]

@@ -1,0 +1,158 @@
+"""Gate decisions in words, for a terminal and for a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homing.ope.text import number, parts, percent, table
+
+if TYPE_CHECKING:
+    from homing.ope import Estimate
+    from homing.promotion.gate import Comparison, GateDecision
+
+HEADLINES = {
+    "promote": "Promote: the challenger is better, and harms nothing that the rules protect.",
+    "hold": "Hold: the champion stays; the challenger is not shown to be good enough.",
+    "refuse": "Refuse: this log cannot judge this challenger.",
+}
+
+
+def comparison_sentence(
+    *,
+    objective: str,
+    rule: str,
+    direction: str,
+    champion: Estimate,
+    challenger: Estimate,
+    difference: Estimate,
+    bound: Estimate,
+    margin: float,
+    margin_kind: str,
+    passed: bool | None,
+    times_needed: float | None,
+) -> str:
+    """What one comparison found, in a sentence with its numbers and its direction."""
+    if rule == "guardrail":
+        side = "at most" if direction == "minimize" else "at least"
+        found = f"{objective} must be {side} {number(margin)} and is {_spelled(challenger)}"
+        return f"{found}: it holds." if passed else f"{found}: not shown.{_more(times_needed)}"
+    better = (difference.value > 0) == (direction == "maximize")
+    if difference.value == 0.0 and difference.std_error == 0.0:
+        found = f"{objective} is the same for both, {number(champion.value)}"
+    else:
+        share = f" ({difference.value / abs(champion.value):+.1%})" if champion.value else ""
+        mine, its = parts(challenger)[0], parts(champion)[0]
+        if difference.lower > 0 or difference.upper < 0:
+            moved = f"goes {'up' if difference.value > 0 else 'down'} from {its} to {mine}{share}"
+        else:
+            moved = f"is {mine} against {its}{share}"
+        found = f"{objective} {moved}, difference {_spelled(difference)}"
+    wanted = "higher" if direction == "maximize" else "lower"
+    if rule == "report":
+        return f"{found}; {wanted} is better, not judged."
+    shown = f"{margin:.1%}" if margin_kind == "relative" else number(margin)
+    if rule == "superiority":
+        beyond = f" by more than {shown}" if margin else ""
+        if passed:
+            return f"{found}: better{beyond}."
+        if bound.value <= 0:
+            why = f"not better{beyond}" if better else "not better"
+            return f"{found}: {why}; {wanted} is better, and more data alone would not change that."
+        return f"{found}: not shown to be better{beyond}.{_more(times_needed)}"
+    if passed:
+        return f"{found}: not worse by {shown} or more."
+    if margin_kind == "relative" and champion.value == 0:
+        return f"{found}: a share of 0 is no margin: give an absolute one."
+    if bound.value <= 0:
+        return f"{found}: worse by more than the {shown} that the rules allow ({wanted} is better)."
+    return f"{found}: a loss of {shown} cannot be ruled out ({wanted} is better).{_more(times_needed)}"
+
+
+def _spelled(item: Estimate) -> str:
+    value, lower, upper = parts(item)
+    return f"{value}, {percent(item.level)} interval [{lower}, {upper}]"
+
+
+def _more(times: float | None) -> str:
+    if times is None:
+        return ""
+    return f" If the effect is as estimated, about {_times(times)} this log would show it."
+
+
+def _times(times: float) -> str:
+    """A factor with a sensible number of digits.
+
+    >>> _times(1.34), _times(37.2), _times(12345.0)
+    ('1.3×', '37×', 'more than 1,000×')
+    """
+    if times > 1000:
+        return "more than 1,000×"
+    return f"{times:.1f}×" if times < 10 else f"{times:.0f}×"
+
+
+def rule_text(item: Comparison) -> str:
+    """What the rules ask of one objective, in words.
+
+    A superiority rule reads "must be higher", with a margin "must be higher by more than 1.0%".
+    """
+    shown = f"{item.margin:.1%}" if item.margin_kind == "relative" else number(item.margin)
+    wanted, bad = ("higher", "lower") if item.direction == "maximize" else ("lower", "higher")
+    if item.rule == "superiority":
+        return f"must be {wanted}" + (f" by more than {shown}" if item.margin else "")
+    if item.rule == "non_inferiority":
+        return f"must not be {bad} by {shown} or more"
+    if item.rule == "guardrail":
+        return f"must be at {'most' if item.direction == 'minimize' else 'least'} {shown}"
+    return f"for information ({wanted} is better)"
+
+
+def decision_text(decision: GateDecision) -> str:
+    """See `GateDecision.to_text`."""
+    lines = [HEADLINES[decision.verdict]]
+    lines += [f"  - {reason}" for reason in decision.reasons]
+    if decision.comparisons:
+        rows = [["objective", "asked", "champion", "challenger", "difference", "lower", "upper", "holds"]]
+        for item in decision.comparisons:
+            holds = {True: "yes", False: "no", None: "–"}[item.passed]
+            values = (parts(item.champion)[0], parts(item.challenger)[0], *parts(item.difference))
+            rows.append([item.objective, rule_text(item), *values, holds])
+        lines += ["", table(rows)]
+    lines.append(
+        f"  {decision.estimator} on {decision.n:,} decisions of {decision.n_users:,} users, "
+        f"{decision.challenger!r} against {decision.champion!r}"
+    )
+    return "\n".join(lines)
+
+
+def decision_page(decision: GateDecision) -> str:
+    """See `GateDecision.to_html`."""
+    from homing.ope.html import page
+
+    figures = [_figure(item) for item in decision.comparisons]
+    headline = HEADLINES[decision.verdict].split(": ", 1)[1]
+    return page(
+        "gate.html",
+        folders=[Path(__file__).parent / "templates"],
+        decision=decision,
+        headline=headline[0].upper() + headline[1:],
+        rule_text=rule_text,
+        figures=figures,
+        title=f"Gate: {decision.verdict}",
+    )
+
+
+def _figure(item: Comparison) -> str:
+    """The interval that was judged, beside the line that it must clear."""
+    from homing.ope.figures import Bar, forest_svg
+
+    if item.rule == "guardrail":
+        bars = [Bar("challenger", item.challenger, "challenger"), Bar("champion", item.champion, "champion")]
+        return forest_svg(bars, label=f"{item.objective} per decision", limit=item.margin)
+    limit = None
+    if item.rule != "report" and item.margin:
+        size = item.margin * (abs(item.champion.value) if item.margin_kind == "relative" else 1.0)
+        sign = (1.0 if item.direction == "maximize" else -1.0) * (1.0 if item.rule == "superiority" else -1.0)
+        limit = sign * size
+    bars = [Bar("challenger − champion", item.difference, "challenger")]
+    return forest_svg(bars, label=f"difference in {item.objective} per decision", reference=0.0, limit=limit)

@@ -1,0 +1,319 @@
+"""Build the images; where there is no container engine, check each one as far as that goes.
+
+Without an engine: hadolint on the Dockerfile; its install steps run in an empty folder that holds only the files
+that it copies; what must not be in the image is looked for; its entry point is started there. Prints what each image
+installs and its size, and writes the same as Markdown with --write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+from dockerfile_parse import DockerfileParser
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image must hold and must not hold, and how one sees that its entry point works."""
+
+    name: str
+    needs: tuple[str, ...]
+    refuses: tuple[str, ...]
+    #: Arguments for the entry point, and the path that answers 200 once it serves; None where it ends by itself.
+    arguments: tuple[str, ...] = ()
+    ready_path: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    #: Where the entry point takes its port from: an option, or a variable.
+    port_option: str | None = None
+    port_variable: str | None = None
+
+
+IMAGES = {
+    "train": Image("train", ("torch", "mlflow", "kfp", "polars"), ("ray", "kserve", "evidently"), ("--help",)),
+    "serve": Image(
+        "serve",
+        ("ray", "fastapi", "mlflow-skinny"),
+        ("torch", "kfp", "evidently", "kserve", "polars", "mlflow"),
+        ready_path="/readyz",
+        port_variable="HOMING_PORT",
+    ),
+    "kserve": Image(
+        "kserve",
+        ("kserve", "mlflow-skinny"),
+        ("torch", "kfp", "evidently", "polars", "mlflow"),
+        ("--model_name=homing", "--enable_grpc=false"),
+        ready_path="/v2/health/ready",
+        port_option="--http_port",
+    ),
+    "monitor": Image("monitor", ("evidently", "kfp", "prometheus-client"), ("torch", "ray", "kserve"), ("--help",)),
+}
+
+
+def instructions(image: Image) -> list[dict[str, str]]:
+    path = ROOT / "images" / f"Dockerfile.{image.name}"
+    parser = DockerfileParser(fileobj=path.open("rb"))
+    return [step for step in parser.structure if step["instruction"] != "COMMENT"]
+
+
+def lint(image: Image) -> list[str]:
+    """What hadolint has against the Dockerfile."""
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run(
+        [hadolint, "--format", "json", str(ROOT / "images" / f"Dockerfile.{image.name}")],
+        capture_output=True,
+        text=True,
+    )
+    return [f"line {found['line']}: {found['code']} {found['message']}" for found in json.loads(done.stdout or "[]")]
+
+
+def ignored(path: str) -> bool:
+    """Whether .dockerignore keeps a path of the checkout out of the build."""
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    return not any(path == keep or path.startswith(f"{keep}/") for keep in kept)
+
+
+def replay(image: Image, folder: Path) -> tuple[Path, list[str]]:
+    """Run the Dockerfile's COPY and RUN steps below `folder`; returns its root and the entry point's command.
+
+    Folders of the image stand below `folder`, one root per stage; /opt/homing is shared, as a virtual environment knows
+    its own path and cannot be copied outside an image.
+    """
+    stage = folder / "stage"
+    workdir = stage
+    environment = folder / "opt-homing"
+    entry: list[str] = []
+
+    def place(path: str) -> Path:
+        if path.startswith("/opt/homing"):
+            return environment / path.removeprefix("/opt/homing").lstrip("/")
+        return stage / path.lstrip("/") if path.startswith("/") else workdir / path
+
+    stages = 0
+    for step in instructions(image):
+        value = step["value"]
+        match step["instruction"]:
+            case "FROM":
+                stages += 1
+                stage = workdir = folder / f"stage{stages}"
+                stage.mkdir()
+            case "WORKDIR":
+                workdir = stage / value.lstrip("/")
+                workdir.mkdir(parents=True)
+            case "COPY" if not value.startswith("--from"):
+                *sources, target = value.split()
+                for source in sources:
+                    if ignored(source):
+                        raise SystemExit(
+                            f"images/Dockerfile.{image.name} copies {source}, which .dockerignore leaves out."
+                        )
+                    copy(ROOT / source, place(target) / Path(source).name if target.endswith("/") else place(target))
+            case "RUN" if value.startswith("python "):
+                words = [sys.executable if word == "python" else word for word in value.split()]
+                words = [
+                    str(place(word)) if word.startswith("/") and word != sys.executable else word for word in words
+                ]
+                words = [str(workdir) if word == str(stage / "src") else word for word in words]
+                subprocess.run(words, cwd=workdir, check=True, stdout=subprocess.DEVNULL)
+            case "ENTRYPOINT":
+                entry = json.loads(value)
+    entry[0] = str(environment / "bin" / entry[0])
+    return workdir, entry
+
+
+def copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    elif target.is_dir():
+        shutil.copy(source, target / source.name)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+
+
+def installed(environment: Path) -> list[Distribution]:
+    (site,) = environment.glob("lib/python3.*/site-packages")
+    return sorted(distributions(path=[str(site)]), key=lambda found: found.metadata["Name"].lower())
+
+
+def size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+
+
+def wrong_contents(image: Image, names: set[str]) -> Iterator[str]:
+    for name in image.needs:
+        if name not in names:
+            yield f"{name} is missing"
+    for name in image.refuses:
+        if name in names:
+            yield f"{name} must not be in it"
+    yield from (f"{name} is a CUDA package" for name in names if re.match(r"(nvidia|cuda|triton)", name))
+
+
+def start(image: Image, workdir: Path, entry: list[str], registry: str | None) -> str:
+    """Start the entry point as the image would; says what was seen."""
+    variables = {
+        step.split("=", 1)[0]: step.split("=", 1)[1]
+        for line in instructions(image)
+        if line["instruction"] == "ENV"
+        for step in line["value"].split()
+    }
+    environment = {**os.environ, **variables, **image.environment, "PYTHONPATH": str(workdir)}
+    environment["PATH"] = f"{Path(entry[0]).parent}:{os.environ['PATH']}"
+    environment.pop("VIRTUAL_ENV", None)
+    command = [*entry, *image.arguments]
+    if image.ready_path is None:
+        done = subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=180)
+        if done.returncode:
+            raise SystemExit(f"images/Dockerfile.{image.name}: {' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        return f"{' '.join(image.arguments)} answers"
+    port = free_port()
+    if image.port_option:
+        command.append(f"{image.port_option}={port}")
+    if image.port_variable:
+        environment[image.port_variable] = str(port)
+    scratch = workdir.parent / "state"
+    scratch.mkdir(exist_ok=True)
+    environment |= {
+        "HOMING_REGISTRY": registry or "",
+        "HOMING_LEDGER": str(scratch / "ledger.db"),
+        "HOMING_LOG_DIR": str(scratch / "log"),
+    }
+    output = scratch / "output.txt"
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=workdir, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    begun = time.monotonic()
+    try:
+        while time.monotonic() - begun < 180:
+            if process.poll() is not None:
+                raise SystemExit(
+                    f"images/Dockerfile.{image.name}: the entry point ended:\n{output.read_text()[-3000:]}"
+                )
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{image.ready_path}", timeout=5) as answer:
+                    if answer.status == 200:
+                        return f"{image.ready_path} answers 200 after {time.monotonic() - begun:.0f} s"
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.5)
+        raise SystemExit(f"images/Dockerfile.{image.name}: not ready after 180 s:\n{output.read_text()[-3000:]}")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_registry(folder: Path) -> str:
+    """A registry with one champion: what a serving image needs to become ready."""
+    from homing.policies import UniformPolicy, save_policy
+    from homing.registry import RunReport, open_registry
+
+    save_policy(UniformPolicy(), folder / "policy", name="uniform")
+    uri = f"folder:{folder / 'registry'}"
+    registry = open_registry(uri)
+    registry.promote(registry.register(folder / "policy", RunReport(run_name="image check")))
+    return uri
+
+
+def has_engine() -> bool:
+    return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+
+
+def check(image: Image, folder: Path, registry: str | None) -> dict[str, object]:
+    """Lint, install, look inside, start; the facts of one image."""
+    begun = time.monotonic()
+    found = lint(image)
+    if found:
+        raise SystemExit(f"images/Dockerfile.{image.name}:\n" + "\n".join(found))
+    workdir, entry = replay(image, folder)
+    environment = Path(entry[0]).parent.parent
+    packages = installed(environment)
+    names = {package.metadata["Name"].lower().replace("_", "-") for package in packages}
+    wrong = list(wrong_contents(image, names))
+    if wrong:
+        raise SystemExit(f"images/Dockerfile.{image.name}: " + "; ".join(wrong))
+    total = size(environment) / 2**20
+    seen = start(image, workdir, entry, registry)
+    seconds = time.monotonic() - begun
+    facts = f"lint clean, {len(packages)} packages, {total:.0f} MiB, {seen}"
+    print(f"✓ {image.name}: {facts} ({seconds:.0f} s)", flush=True)
+    return {
+        "image": image.name,
+        "packages": len(packages),
+        "size_mib": round(total),
+        "largest": largest(packages),
+        "entry": seen,
+    }
+
+
+def largest(packages: list[Distribution], count: int = 6) -> list[tuple[str, int]]:
+    """The packages that take most room, in MiB."""
+    sizes = []
+    for package in packages:
+        files = [Path(str(package.locate_file(file))) for file in package.files or ()]
+        sizes.append((package.metadata["Name"], round(sum(f.stat().st_size for f in files if f.is_file()) / 2**20)))
+    return sorted(sizes, key=lambda row: -row[1])[:count]
+
+
+def markdown(rows: list[dict[str, object]]) -> str:
+    lines = ["| image | packages | MiB | largest packages (MiB) | entry point |", "|---|---:|---:|---|---|"]
+    for row in rows:
+        parts = ", ".join(f"{name} {mib}" for name, mib in row["largest"])  # type: ignore[attr-defined]
+        lines.append(f"| `homing-{row['image']}` | {row['packages']} | {row['size_mib']} | {parts} | {row['entry']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--image", choices=sorted(IMAGES), action="append", help="only this one (may be given again)")
+    parser.add_argument("--write", type=Path, help="write contents and sizes into this Markdown file")
+    parser.add_argument("--no-engine", action="store_true", help="check without an engine even where there is one")
+    args = parser.parse_args()
+    chosen = [IMAGES[name] for name in args.image or IMAGES]
+    if has_engine() and not args.no_engine:
+        for image in chosen:
+            tag = f"ghcr.io/homing/homing-{image.name}:{VERSION}"
+            dockerfile = f"images/Dockerfile.{image.name}"
+            subprocess.run(["docker", "build", "-f", dockerfile, "-t", tag, "."], cwd=ROOT, check=True)
+        return 0
+    print("no container engine: linting, installing in a clean folder and starting the entry points", flush=True)
+    rows = []
+    for image in chosen:
+        with tempfile.TemporaryDirectory(prefix="homing-image-") as scratch:
+            folder = Path(scratch)
+            rows.append(check(image, folder, make_registry(folder) if image.ready_path else None))
+    if args.write:
+        args.write.write_text(markdown(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""`report.html`: the run on one self-contained page."""
+
+from __future__ import annotations
+
+import html
+
+from components.page import heading, page, paragraph, show, table
+from pipelines.summary import Summary, readable
+
+# Title, step and height of its page in lines of text: what was decided first, how it came about after it.
+PAGES = (("Gate", "gate", 24), ("Evaluation", "evaluate", 56), ("Data", "prepare", 34), ("Training", "train", 34))
+
+
+def write_report(summary: Summary) -> str:
+    """The page: verdict and values first, then each step's own page embedded."""
+    registered = summary.registered()
+    sections = [
+        paragraph(f"Verdict: {summary.gate['verdict']}. {registered}"),
+        "<ul>" + "".join(f"<li>{html.escape(str(reason))}</li>" for reason in summary.gate["reasons"]) + "</ul>",
+        heading("Values per decision"),
+        paragraph(
+            f"Estimated by {summary.gate['estimator'].upper()} on {show(summary.evaluation['n'])} decisions of "
+            f"{show(summary.evaluation['n_users'])} users that no policy here was trained on, with "
+            f"{summary.evaluation['level']:.0%} intervals clustered by user.",
+            note=True,
+        ),
+        table(("objective", "policy", "estimate", "lower", "upper"), _rows(summary)),
+    ]
+    for title, step, height in PAGES:
+        inner = (summary.folder / step / "report").read_text(encoding="utf-8")
+        frame = f'<iframe title="{title}" style="height: {height}rem" sandbox srcdoc="{html.escape(inner)}"></iframe>'
+        sections += [heading(title), frame]
+    seconds = [(step, round(value, 1)) for step, value in summary.seconds.items()]
+    sections += [heading("Time"), table(("step", "seconds"), seconds)]
+    return page(f"{summary.pipeline} run {summary.run_name}", *sections)
+
+
+def _rows(summary: Summary) -> list[tuple[object, ...]]:
+    out: list[tuple[object, ...]] = []
+    for objective in summary.objectives:
+        values = summary.values(objective)
+        for row, name in summary.rows.items():
+            item = values[row]
+            out.append((objective, name, *readable(item, sign="+" if row == "difference" else "")))
+    return out

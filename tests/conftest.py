@@ -1,0 +1,34 @@
+"""Fixtures that every room shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before anything imports them: no telemetry of dependencies, no pickles.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded generator: every draw of a test is the same in each run."""
+    return np.random.default_rng(20261123)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real data sets: $HOMING_DATA, or `shared/data` beside the checkout."""
+    folder = Path(os.environ.get("HOMING_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(
+            f"no real data at {folder.name!r}: set HOMING_DATA to the folder that holds hillstrom/, obd_sample/ …"
+        )
+    return folder

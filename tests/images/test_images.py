@@ -1,0 +1,81 @@
+"""Dockerfiles are clean, an image installs what it needs and no more; one is installed and started for real."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("images_check", ROOT / "images" / "check.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+check = load()
+NAMES = ("kserve", "monitor", "serve", "train")
+
+
+def locked(profile: str) -> set[str]:
+    text = (ROOT / "requirements" / f"{profile}.lock").read_text()
+    return set(re.findall(r"^([a-z0-9][a-z0-9._-]*)==", text, re.MULTILINE))
+
+
+def test_every_dockerfile_is_checked() -> None:
+    assert (
+        sorted(path.suffix[1:] for path in (ROOT / "images").glob("Dockerfile.*"))
+        == sorted(check.IMAGES)
+        == list(NAMES)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dockerfile_is_lint_clean(name: str) -> None:
+    assert check.lint(check.IMAGES[name]) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lock_holds_what_the_image_needs_and_no_more(name: str) -> None:
+    names = locked(name) | ({"torch"} if name == "train" else set())
+    assert list(check.wrong_contents(check.IMAGES[name], names)) == []
+
+
+@pytest.mark.parametrize("name", [*NAMES, "dev", "build"])
+def test_every_locked_package_has_hashes(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.lock").read_text()
+    blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert blocks
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_wrong_contents_are_seen() -> None:
+    serve = check.IMAGES["serve"]
+    assert list(check.wrong_contents(serve, {"ray", "fastapi", "mlflow-skinny"})) == []
+    assert list(check.wrong_contents(serve, {"ray", "fastapi", "torch", "nvidia-cublas"})) == [
+        "mlflow-skinny is missing",
+        "torch must not be in it",
+        "nvidia-cublas is a CUDA package",
+    ]
+
+
+def test_a_file_that_the_build_context_leaves_out_is_seen() -> None:
+    assert not check.ignored("serving")
+    assert not check.ignored("requirements/serve.lock")
+    assert check.ignored("tests")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kserve"])
+def test_image_installs_and_starts_from_only_what_it_copies(name: str, tmp_path: Path) -> None:
+    facts = check.check(check.IMAGES[name], tmp_path, check.make_registry(tmp_path))
+    assert facts["entry"].startswith("/v2/health/ready answers 200")

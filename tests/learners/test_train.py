@@ -1,0 +1,67 @@
+"""`train`: what it writes, from what stands beside the training set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from homing.errors import UnknownNameError
+from homing.learners import train
+from homing.policies import dataset_probs, dataset_values, load_policy
+
+OBJECTIVES = """
+objectives:
+  r0: {kinds: [clicked], window_hours: 24, aggregate: any}
+  r1: {kinds: [unsubscribed], window_hours: 24, aggregate: any, direction: minimize}
+"""
+
+
+@pytest.fixture
+def folder(two_objectives, rng, tmp_path) -> Path:
+    two_objectives.log(600, rng, users=200).save(tmp_path / "prepared" / "train")
+    return tmp_path / "prepared" / "train"
+
+
+def test_artifacts_and_report(folder, tmp_path, two_objectives, rng) -> None:
+    lines: list[str] = []
+    report = train(folder, tmp_path / "out", learner="linear", params={"epsilon": 0.3}, seed=4, progress=lines.append)
+    assert json.loads((tmp_path / "out" / "train.json").read_text()) == report.to_dict()
+    assert lines[0].startswith("training linear on 600 decisions of ")
+    assert set(report.calibration) == {"r0", "r1"}
+    data = two_objectives.log(100, rng)
+    for name in ("policy", "baseline", "reward_model"):
+        artifact = load_policy(tmp_path / "out" / name, digest=report.digests[name])
+        assert artifact.objectives == ("r0", "r1")
+        assert artifact.trained["fingerprint"] == report.fingerprint
+        np.testing.assert_allclose(dataset_probs(artifact, data).sum(axis=1), 1.0)
+    values = dataset_values(artifact.policy.scorer, data)
+    assert values.shape == (100, 4, 2)
+    assert 0 < values.min() < values.max() < 1
+    assert load_policy(tmp_path / "out" / "policy").policy.epsilon == 0.3
+
+
+@pytest.mark.parametrize("learner", ["doubly-robust", "linear"])
+def test_a_seed_gives_the_same_artifacts(folder, tmp_path, learner) -> None:
+    digests = [train(folder, tmp_path / name, learner=learner, seed=seed).digests
+               for name, seed in (("a", 1), ("b", 1), ("c", 2))]  # fmt: skip
+    assert digests[0] == digests[1]
+    assert digests[0]["policy"] != digests[2]["policy"]
+
+
+def test_directions_come_from_the_objectives_beside(folder, tmp_path) -> None:
+    (folder.parent / "objectives.yaml").write_text(OBJECTIVES)
+    report = train(folder, tmp_path / "out", learner="linear")
+    assert report.weights["r0"] > 0 > report.weights["r1"]
+    again = train(folder, tmp_path / "out", learner="linear", weights={"r1": 2.0})
+    assert again.weights == {"r0": 0.0, "r1": 2.0}
+
+
+def test_unknown_names_are_refused_before_anything_is_written(folder, tmp_path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'doubly-robust'"):
+        train(folder, tmp_path / "out", learner="doubly_robust")
+    with pytest.raises(UnknownNameError, match="weight of objective == 'r2'"):
+        train(folder, tmp_path / "out", weights={"r2": 1.0})
+    assert not (tmp_path / "out").exists()

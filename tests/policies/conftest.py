@@ -1,0 +1,87 @@
+"""Random decisions and one instance of every registered type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from homing.policies import (
+    BilinearScorer,
+    EpsilonGreedyPolicy,
+    FixedCandidatePolicy,
+    GreedyPolicy,
+    LinearRewardModel,
+    MessageSharesPolicy,
+    NeuralRewardModel,
+    PredictingScorer,
+    SilencePolicy,
+    SoftmaxPolicy,
+    UniformPolicy,
+)
+
+N, K, D, C, M = 40, 6, 3, 5, 2
+
+
+@dataclass(frozen=True)
+class Decisions:
+    context: np.ndarray
+    candidates: np.ndarray
+    eligible: np.ndarray
+
+    def probs(self, policy, weights=None):
+        return policy.action_probs(self.context, self.candidates, self.eligible, weights)
+
+
+@pytest.fixture
+def decisions(rng: np.random.Generator) -> Decisions:
+    """40 decisions, 6 candidates: one-hot messages in two columns, numbers in the others; some not eligible."""
+    candidates = rng.normal(size=(N, K, C)).astype(np.float32)
+    candidates[:, :, :2] = np.eye(2)[rng.integers(0, 2, (N, K))]
+    eligible = rng.random((N, K)) < 0.7
+    eligible[:, 0] |= ~eligible.any(axis=1)
+    return Decisions(rng.normal(size=(N, D)).astype(np.float32), candidates, eligible)
+
+
+def linear(rng: np.random.Generator) -> LinearRewardModel:
+    return LinearRewardModel(
+        rng.normal(size=(M, C, D)), rng.normal(size=(M, C)), rng.normal(size=(M, D)), rng.normal(size=M),
+        ("logit", "identity"), np.array([0.8, 2.0]), np.array([-0.5, 1.0]), np.array([1.0, 0.5]),
+    )  # fmt: skip
+
+
+def neural(rng: np.random.Generator) -> NeuralRewardModel:
+    return NeuralRewardModel(
+        rng.normal(size=(D, 7)), rng.normal(size=(C, 7)), rng.normal(size=7), rng.normal(size=(7, 4)),
+        rng.normal(size=4), rng.normal(size=(4, M)), rng.normal(size=(C, M)), rng.normal(size=M),
+        ("logit", "identity"), np.array([0.8, 2.0]), np.array([-0.5, 1.0]), np.array([1.0, 0.5]),
+    )  # fmt: skip
+
+
+def bilinear(rng: np.random.Generator) -> BilinearScorer:
+    return BilinearScorer(
+        rng.normal(size=(M, C, D)), rng.normal(size=(M, C)), np.array([1.0, 0.5]), np.array([0.5, 3.0])
+    )
+
+
+def shares() -> MessageSharesPolicy:
+    return MessageSharesPolicy(np.array([1.0, 3.0]), np.array([0, 1]), silence=2.0, other=0.5)
+
+
+@pytest.fixture
+def instances(rng: np.random.Generator) -> dict[str, object]:
+    """One policy around (or of) every registered type, by the type's name."""
+    return {
+        "uniform": UniformPolicy(),
+        "silence": SilencePolicy(),
+        "fixed": FixedCandidatePolicy(column=1),
+        "message-shares": shares(),
+        "greedy": GreedyPolicy(neural(rng)),
+        "softmax": SoftmaxPolicy(linear(rng), 0.3, shares()),
+        "epsilon-greedy": EpsilonGreedyPolicy(GreedyPolicy(linear(rng)), 0.2),
+        "bilinear": SoftmaxPolicy(bilinear(rng), 1.0),
+        "predicting-scorer": EpsilonGreedyPolicy(SoftmaxPolicy(PredictingScorer(bilinear(rng), linear(rng)), 2.0)),
+        "linear-reward": SoftmaxPolicy(linear(rng), 0.5),
+        "neural-reward": SoftmaxPolicy(neural(rng), 0.5),
+    }

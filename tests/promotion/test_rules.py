@@ -1,0 +1,73 @@
+"""Rules: what they accept, and what they say to what they refuse."""
+
+import pytest
+import yaml
+
+from homing.errors import InvalidInputError, UnknownNameError
+from homing.promotion import PromotionRules
+
+GOOD = {
+    "version": 1,
+    "estimator": "snips",
+    "objectives": {
+        "conversion": {"rule": "superiority"},
+        "unsubscribed": {"rule": "non_inferiority", "margin": 0.1, "direction": "minimize"},
+    },
+    "guardrails": {"unsubscribed": {"limit": 0.02}},
+}
+
+
+def test_rules_survive_yaml(tmp_path):
+    path = tmp_path / "promotion.yaml"
+    path.write_text(yaml.safe_dump(GOOD), encoding="utf-8")
+    rules = PromotionRules.from_yaml(path)
+    assert rules == PromotionRules.from_dict(GOOD)
+    assert PromotionRules.from_dict(rules.to_dict()) == rules
+    assert rules.guardrails["unsubscribed"].direction == "minimize"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        pytest.param("objective: {}", UnknownNameError, r"Did you mean 'objectives'\? In rules\.yaml", id="key"),
+        pytest.param(
+            "objectives: {a: {rule: superiority, margn: 1}}", UnknownNameError,
+            r"rules\.yaml: objectives\.a\.margn == 'margn'.*Did you mean 'margin'", id="key of an objective",
+        ),
+        pytest.param(
+            "{objectives: {a: {rule: superiority}}, guardrails: {a: {limt: 1}}}", UnknownNameError,
+            r"guardrails\.a\.limt.*Did you mean 'limit'", id="key of a guardrail",
+        ),
+        pytest.param(
+            "objectives: {a: {rule: better}}", InvalidInputError,
+            r"objectives\.a\.rule == 'better', input should be 'superiority'", id="rule",
+        ),
+        pytest.param("objectives: {a: {rule: report}}", InvalidInputError, "at least one .*superiority", id="none"),
+        pytest.param("objectives: {}", InvalidInputError, r"rules\.yaml: objectives == {}", id="empty"),
+        pytest.param(
+            "objectives: {a: {rule: superiority}, b: {rule: non_inferiority}}", InvalidInputError,
+            r"objectives\.b == .*needs a margin > 0", id="no margin",
+        ),
+        pytest.param(
+            "objectives: {a: {rule: superiority, margin: -0.1}}", InvalidInputError,
+            r"objectives\.a\.margin == -0\.1", id="negative margin",
+        ),
+        pytest.param(
+            "{level: 95, objectives: {a: {rule: superiority}}}", InvalidInputError, r"level == 95", id="level"
+        ),
+        pytest.param("version: 2", InvalidInputError, r"version == 2", id="version"),
+        pytest.param("- a", InvalidInputError, "must be a mapping", id="a list"),
+        pytest.param("a: [", InvalidInputError, "must be YAML", id="not yaml"),
+    ],
+)  # fmt: skip
+def test_wrong_rules(tmp_path, text, error, message):
+    path = tmp_path / "rules.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(error, match=message) as caught:
+        PromotionRules.from_yaml(path)
+    assert "pydantic" not in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InvalidInputError, match="must be a readable file"):
+        PromotionRules.from_yaml(tmp_path / "none.yaml")

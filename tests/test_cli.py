@@ -1,0 +1,29 @@
+"""The command line tells a user's mistake in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from homing.cli import main
+
+
+def test_mistake_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["log", "validate", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("homing: ")
+    assert "Traceback" not in error
+
+
+def test_unknown_dataset_is_hinted_at(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["datasets", "describe", "hilstrom"]) == 2
+    assert "Did you mean 'hillstrom'?" in capsys.readouterr().err
+
+
+def test_help_names_every_room(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in ("log", "datasets", "ope"))

@@ -8,6 +8,7 @@ installs and its size, and writes the same as Markdown with --write.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -69,8 +70,8 @@ IMAGES = {
 
 
 def instructions(image: Image) -> list[dict[str, str]]:
-    path = ROOT / "images" / f"Dockerfile.{image.name}"
-    parser = DockerfileParser(fileobj=path.open("rb"))
+    dockerfile = ROOT / "images" / f"Dockerfile.{image.name}"
+    parser = DockerfileParser(fileobj=io.BytesIO(dockerfile.read_bytes()))  # it would leave a file open
     return [step for step in parser.structure if step["instruction"] != "COMMENT"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import re
 import sys
@@ -72,6 +73,15 @@ def test_a_file_that_the_build_context_leaves_out_is_seen() -> None:
     assert not check.ignored("serving")
     assert not check.ignored("requirements/serve.lock")
     assert check.ignored("tests")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_instruction_is_read_and_no_file_left_open(name: str) -> None:
+    steps = check.instructions(check.IMAGES[name])
+    gc.collect()  # an unclosed file warns here, and warnings are errors
+    text = (ROOT / "images" / f"Dockerfile.{name}").read_text()
+    starts = re.findall(r"^[A-Z]+(?= )", text, re.MULTILINE)
+    assert [step["instruction"] for step in steps] == starts and starts[-1] == "ENTRYPOINT"
 
 
 @pytest.mark.slow

@@ -60,7 +60,8 @@ format: setup ## Format the code and fix what the linter can
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
 
 bench: setup ## Benchmarks: ratios against a named peer in one run
-	@set -e; for bench in benchmarks/*/run.py; do echo "● $$bench"; $(PY) "$$bench"; done
+	@$(PYTHON) requirements/install.py --profile peers --venv .venv-peers --no-project
+	@set -e; for bench in benchmarks/*/run.py; do echo "● $${bench%/run.py}"; name=$${bench%.py}; $(PY) -m "$${name//\//.}"; done
 
 ##@ Platform
 compile: setup ## Compile the pipelines to pipelines/compiled/
@@ -82,4 +83,4 @@ lock: setup ## Resolve the locks anew from pyproject.toml
 	@bash requirements/lock.sh
 
 clean: ## Remove the environment and what runs left behind
-	rm -rf $(VENV) $(RUNS) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers $(RUNS) dist .pytest_cache .mypy_cache .ruff_cache

@@ -15,6 +15,9 @@ resolve() { # profile, arguments...
 }
 "$uv" pip compile requirements/build.in --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" --quiet -o requirements/build.lock
+# sb-obp is the maintained build of obp; pyieoe, which it needs, would bring an old obp that overwrites its files.
+"$uv" pip compile requirements/peers.in requirements/torch.in --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --override <(cat "$without_torch"; echo 'obp ; python_version < "0"') --custom-compile-command "make lock" --quiet -o requirements/peers.lock
 resolve dev requirements/torch.in requirements/build.in --all-extras --group dev
 # The smaller profiles take the versions of the largest one.
 sed -E '/^ /d; s/ *\\$//; /^#/d' requirements/dev.lock | sed -E 's/ ;.*//' > requirements/versions.txt

@@ -7,12 +7,13 @@ a run in the Evidently workspace. Exit code 0; 1 for wrong input; 3 on an alert 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,9 @@ from monitoring.rendering import render
 from monitoring.report import DriftReport, WindowSummary, digest
 from monitoring.rules import DEFAULT_RULES, DriftRules
 from monitoring.scoring import Scores, score
-from monitoring.starters import RETRAIN, LocalStarter
+from monitoring.starters import RETRAIN, LocalStarter, finished
 from monitoring.statistics import calibration
-from monitoring.trigger import Episodes, TriggerResult, trigger
+from monitoring.trigger import Episodes, trigger
 from monitoring.windows import Window, read_window
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run_drift(
         reward_model: predicts rewards; None leaves calibration out.
         workspace: Evidently workspace; None adds no run.
         since: leaves out current decisions before this time: the recent window's start.
-        until: decisions whose outcome window is open at this time have no reward yet; None for all closed.
+        until: decisions whose outcome window is open at this time have no reward yet; None takes all as closed.
         now: the run's time; None for the clock.
 
     Returns:
@@ -143,7 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> DriftReport:
     rules = DriftRules.from_yaml(args.rules)
+    retrain = [] if args.trigger == "none" else _retrain(args)  # before the work: what is wrong with it shows at once
     folder, objectives = _reference(args.reference, args.objectives)
+    until = args.until or datetime.now(UTC)
     policy = _policy(args)
     beside = args.policy.parent / "reward_model" if args.policy else None
     model = args.reward_model or (beside if beside and beside.is_dir() else None)
@@ -157,32 +160,53 @@ def _run(args: argparse.Namespace) -> DriftReport:
         policy=policy,
         reward_model=_load(model) if model else None,
         workspace=args.workspace,
-        since=args.since,
-        until=args.until,
+        since=args.since if args.last_days is None else until - timedelta(days=args.last_days),
+        until=until,
     )
     print(report.to_text())
     print(
         f"\n  {args.out / 'drift.html'}" + (f"   evidently ui --workspace {args.workspace}" if args.workspace else "")
     )
     if args.trigger != "none":
-        result = _trigger(args, report, champion=policy.digest if policy else "none")
-        print(f"  {result.to_text()}")
+        # One start per episode: in the background on this machine, or a submission to Kubeflow Pipelines.
+        runs = args.runs or args.out / "retraining"
+        starter = LocalStarter((*RETRAIN, *retrain), runs, wait=args.trigger == "kfp")
+        episodes = Episodes(args.state or args.out / "episodes.db")
+        done = trigger(report, episodes, starter, champion=policy.digest if policy else "none")
+        if done.action == "already started" and finished(runs / done.run_name):
+            print(f"  It failed: see {runs / done.run_name / 'log.txt'}, and start it by hand once that is mended.")
+        print(f"  {done.to_text()}")
     return report
 
 
-def _trigger(args: argparse.Namespace, report: DriftReport, *, champion: str) -> TriggerResult:
-    """One start per episode: in the background on this machine, or a submission to Kubeflow Pipelines."""
-    command = [*RETRAIN, *args.retrain]
+def _retrain(args: argparse.Namespace) -> list[str]:
+    """The retraining pipeline's arguments: those given after --, and what this run knows."""
+    words = list(args.retrain)
+
+    def given(option: str) -> bool:
+        return any(word == option or word.startswith(f"{option}=") for word in words)
+
+    if not given("--dataset") and not (given("--objectives") and given("--rules")):
+        words += ["--dataset", _dataset(args.reference, words)]
     for option, value in (("--log", args.current), ("--registry", args.registry), ("--name", args.name)):
-        if value and option not in args.retrain:
-            command += [option, str(value)]
+        if value and not given(option):
+            words += [option, str(value)]
     if args.trigger == "kfp":
         if not args.host:
             raise InvalidInputError(describe("host", args.host, "is needed to trigger on Kubeflow", "Pass --host URL."))
-        command += ["--host", args.host]
-    runs = args.runs or args.out / "retraining"
-    starter = LocalStarter(tuple(command), runs, wait=args.trigger == "kfp")
-    return trigger(report, Episodes(args.state or args.out / "episodes.db"), starter, champion=champion)
+        words += ["--host", args.host]
+    return words
+
+
+def _dataset(reference: Path, words: Sequence[str]) -> str:
+    """The data set that the reference was prepared from: its objectives and promotion rules hold for retraining too."""
+    path = reference / "prepare.json"
+    name = json.loads(path.read_text(encoding="utf-8")).get("dataset") if path.is_file() else None
+    if not name:
+        step = "Pass -- --objectives YAML --rules YAML, or -- --dataset NAME to take that data set's."
+        bound = "must say by which objectives and promotion rules to retrain"
+        raise InvalidInputError(describe("retraining's arguments", list(words), bound, step))
+    return str(name)
 
 
 def _reference(path: Path, objectives: Path | None) -> tuple[Path, Objectives | None]:
@@ -214,6 +238,13 @@ def _time(text: str) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def _days(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 36_600:
+        raise ValueError("must be above 0")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m monitoring.drift", description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -230,8 +261,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--rules", type=Path, default=DEFAULT_RULES, help="alert rules")
     add("--workspace", type=Path, help="Evidently workspace to add the run to")
     add("--out", type=Path, required=True, help="gets drift.json, drift.html and drift.prom")
-    add("--since", type=_time, help="ISO time; the current window begins here (default: the whole log)")
-    add("--until", type=_time, help="ISO time; decisions whose outcome window is open then have no reward yet")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--since", type=_time, help="ISO time; the current window begins here (default: the whole log)")
+    start.add_argument("--last-days", type=_days, help="or so many days before --until")
+    add(
+        "--until",
+        type=_time,
+        help="ISO time; a decision whose outcome window is open then has no reward (default: now)",
+    )
     add("--seed", type=int, default=0)
     add("--fail-on-alert", action="store_true", help="exit with 3 on an alert")
     add("--trigger", choices=("none", "local", "kfp"), default="none", help="start retraining on an alert")

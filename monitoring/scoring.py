@@ -52,7 +52,7 @@ def score(
         policy: its importance weights are computed; None for none.
         reward_model: predicts rewards, an artifact whose policy holds a model with `predict`; None for no calibration.
             Not the policy's own scorer: a doubly robust policy's scores are no rewards.
-        until: decisions whose outcome window is not closed by then get no reward.
+        until: a decision has no reward of an objective whose window is not closed by then; None for all closed.
     """
     nothing = np.full(window.rows, np.nan)
     if not window.rows or objectives is None:
@@ -63,22 +63,25 @@ def score(
     weight, notes = nothing, []
     for artifact in {id(item): item for item in (policy, reward_model)}.values():
         try:
-            data = build_dataset(window.log, objectives, until=until, encoder=_encoder(artifact))
+            data = build_dataset(window.log, objectives, encoder=_encoder(artifact))
         except HomingError as e:  # a feature that the model needs is not in this log
             notes.append(f"Rewards and models were not compared: {e}")
             continue
-        rows = _rows(window, data)
+        # Both are sorted by time and decision id, and hold each decision once.
+        assert np.array_equal(data.user_ids[data.user], window.user), "the data set's rows are not the window's"
         if not reward:
-            reward = {name: _spread(window.rows, rows, data.reward[:, i]) for i, name in enumerate(data.objectives)}
-        if artifact is None or artifact.features is None or not data.n:
+            # An outcome outside a closed window does not count anyhow, so that masking is all that `until` asks for.
+            closed = {name: _closed(data, objective.window_us, until) for name, objective in objectives.items()}
+            reward = {n: np.where(closed[n], data.reward[:, i], np.nan) for i, n in enumerate(data.objectives)}
+        if artifact is None or artifact.features is None:
             continue
         if artifact is policy:
-            weight = _spread(window.rows, rows, _weights(artifact, data))
+            weight = _weights(artifact, data)
         if artifact is reward_model and (predictor := predictor_of(artifact.policy)) is not None:
             expected = _predictions(predictor, data)
             for i, name in enumerate(artifact.objectives):
                 if name in reward and i < expected.shape[1]:
-                    predicted[name] = _spread(window.rows, rows, expected[:, i])
+                    predicted[name] = expected[:, i]
     return Scores(reward, predicted, weight, tuple(dict.fromkeys(notes)))
 
 
@@ -99,19 +102,11 @@ def _encoder(artifact: PolicyArtifact | None) -> FeatureEncoder | None:
     return FeatureEncoder.from_dict(artifact.features)
 
 
-def _rows(window: Window, data: LoggedDataset) -> NDArray[np.int64]:
-    """Position in the window of each row of its data set: both are sorted by time and decision id."""
-    # Decisions whose outcome window is open were left out, and they are the latest ones.
-    rows = np.arange(data.n)
-    users = data.user_ids[data.user] if data.user_ids is not None else window.user[rows]
-    assert np.array_equal(users, window.user[rows]), "the data set's rows are not the window's first rows"
-    return rows
-
-
-def _spread(size: int, rows: NDArray[np.int64], values: NDArray[np.floating]) -> NDArray[np.float64]:
-    out = np.full(size, np.nan)
-    out[rows] = values
-    return out
+def _closed(data: LoggedDataset, window_us: int, until: datetime | None) -> NDArray[np.bool_]:
+    """Which decisions' outcome windows have ended at `until`."""
+    if until is None:
+        return np.ones(data.n, dtype=bool)
+    return data.time.astype(np.int64) + window_us <= int(until.timestamp() * 1e6)
 
 
 def _weights(artifact: PolicyArtifact, data: LoggedDataset) -> NDArray[np.float64]:

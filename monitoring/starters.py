@@ -77,7 +77,8 @@ class LocalStarter:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # With `wait`, another start's command is waited for too: it may fail, and is then tried again.
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if self.wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 return str(folder)  # it is running
             if finished(folder) == 0 or (finished(folder) is not None and not self.wait):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pytest
 from homing.log import OUTCOMES_SCHEMA, SILENCE, DecisionLog, decisions_schema
 from monitoring.report import ColumnDrift, DriftReport, WindowSummary
 
-NAMES = ("message_id", "campaign", "domain", "channel", "slot")
+MESSAGES = ("welcome", "tips", "offer")
 
 
 def build_report(
@@ -57,32 +57,58 @@ def build_log(
     ages = rng.normal(age, 10, people)
     plan = rng.choice(["free", "pro", "team"], people, p=[0.6, 0.3, 0.1])
     allowed = rng.random(people) < consent
-    start = datetime(2026, 1, day, tzinfo=UTC)
-    decisions, outcomes = [], []
-    for i in range(n):
-        names = ["welcome", "tips", "offer"] if rng.random() >= new_share else ["launch", "tips", "offer"]
-        at = start + timedelta(seconds=60 * i)
-        items = [{**dict.fromkeys(NAMES, SILENCE), "value": 0.0, "expires_at": None}]
-        for name in names:
-            channel = "email" if name == "offer" else "push"
-            expires = at + timedelta(hours=float(rng.uniform(10, 50)))
-            items.append({"message_id": name, "campaign": name, "domain": "growth", "channel": channel,
-                          "slot": "now", "value": float(rng.gamma(2.0, value)), "expires_at": expires})  # fmt: skip
-        eligible = [True, *(bool(allowed[user[i]]) or item["channel"] == "email" for item in items[1:])]
-        choices = np.flatnonzero(eligible)
-        action = int(rng.choice(choices))
-        decision_id, user_id = f"d{day}-{i:06d}", f"u{day}-{user[i]}"
-        decisions.append({
-            "decision_id": decision_id, "user_id": user_id, "decided_at": at, "policy": policy,
-            "context": {"age": float(ages[user[i]]), "plan": str(plan[user[i]])}, "candidates": items,
-            "eligible": eligible, "action": action, "propensity": wrong_propensity / len(choices),
-            "propensities": None, "explored": True, "slice": "policy"})  # fmt: skip
-        if action and rng.random() < rate * (0.5 + ages[user[i]] / 80):
-            outcomes.append({"outcome_id": f"o{day}-{i}", "decision_id": decision_id, "user_id": user_id,
-                             "kind": "clicked", "occurred_at": at + timedelta(minutes=5), "value": 1.0})  # fmt: skip
+    at = np.datetime64(f"2026-01-{day:02}", "us") + np.arange(n) * np.timedelta64(60, "s")
+    ids = [f"d{day}-{i:06d}" for i in range(n)]
+    user_ids = [f"u{day}-{i}" for i in user]
+    # Silence, then three messages: k = 4 candidates a decision, flat in the order of the decisions.
+    k = 1 + len(MESSAGES)
+    names = np.tile(np.array([SILENCE, *MESSAGES]), (n, 1))
+    names[rng.random(n) < new_share, 1] = "launch"
+    channel = np.tile(np.array([SILENCE, "push", "push", "email"]), (n, 1))
+    value = np.hstack([np.zeros((n, 1)), rng.gamma(2.0, value, (n, k - 1))])
+    expires = at[:, None] + (rng.uniform(10, 50, (n, k)) * 3.6e9).astype("timedelta64[us]")
+    silent = np.tile(np.arange(k) == 0, (n, 1))
+
+    def said(word: str) -> list[str]:
+        return np.where(silent, SILENCE, word).ravel().tolist()
+
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * k)
     schema = decisions_schema({"age": pa.float64(), "plan": pa.string()})
-    tables = pa.Table.from_pylist(decisions, schema=schema), pa.Table.from_pylist(outcomes, schema=OUTCOMES_SCHEMA)
-    return DecisionLog.from_tables(*tables)
+    item = schema.field("candidates").type.value_type
+    closing = pa.array(expires.ravel(), mask=silent.ravel()).cast(item.field("expires_at").type)
+    name, where = names.ravel().tolist(), channel.ravel().tolist()
+    parts = {"message_id": name, "campaign": name, "domain": said("growth"), "channel": where, "slot": said("now"),
+             "value": value.ravel(), "expires_at": closing}  # fmt: skip
+    candidates = pa.StructArray.from_arrays(
+        [pa.array(parts[field.name], field.type) for field in item], fields=list(item)
+    )
+    eligible = allowed[user][:, None] | (channel != "push")
+    # One of the eligible candidates, uniformly: the largest of independent uniform numbers.
+    action = np.where(eligible, rng.random((n, k)), -1.0).argmax(axis=1)
+    columns = {
+        "decision_id": ids, "user_id": user_ids, "decided_at": at, "policy": [policy] * n,
+        "context": pa.StructArray.from_arrays(
+            [pa.array(ages[user]), pa.array(plan[user].tolist(), pa.string())],
+            fields=list(schema.field("context").type)),
+        "candidates": pa.ListArray.from_arrays(offsets, candidates).cast(schema.field("candidates").type),
+        "eligible": pa.ListArray.from_arrays(offsets, pa.array(eligible.ravel())).cast(schema.field("eligible").type),
+        "action": action, "propensity": wrong_propensity / eligible.sum(axis=1),
+        "propensities": pa.nulls(n, schema.field("propensities").type), "explored": [True] * n,
+        "slice": ["policy"] * n}  # fmt: skip
+    arrays = [_column(columns[field.name], field.type) for field in schema]
+    clicked = np.flatnonzero((action > 0) & (rng.random(n) < rate * (0.5 + ages[user] / 80)))
+    outcomes = {
+        "outcome_id": [f"o{day}-{i}" for i in clicked], "decision_id": [ids[i] for i in clicked],
+        "user_id": [user_ids[i] for i in clicked], "kind": ["clicked"] * len(clicked),
+        "occurred_at": at[clicked] + np.timedelta64(5, "m"), "value": np.ones(len(clicked))}  # fmt: skip
+    happened = [_column(outcomes[field.name], field.type) for field in OUTCOMES_SCHEMA]
+    return DecisionLog.from_tables(
+        pa.Table.from_arrays(arrays, schema=schema), pa.Table.from_arrays(happened, schema=OUTCOMES_SCHEMA)
+    )
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values).cast(kind)
 
 
 @pytest.fixture(scope="session")

@@ -259,6 +259,17 @@ def test_a_submission_that_fails_says_why(tmp_path: Path) -> None:
         LocalStarter(command, tmp_path, wait=True).start("retrain-1")
 
 
+def test_a_submission_that_another_start_began_is_waited_for_and_tried_again(tmp_path: Path) -> None:
+    # The first start's submission fails after this one has begun to wait: it must not pass for done.
+    attempts = tmp_path / "attempts"
+    body = f"import sys, time; p = open({str(attempts)!r}, 'a'); p.write('x'); p.close(); time.sleep(0.3); sys.exit(1)"
+    command = (sys.executable, "-c", body)
+    LocalStarter(command, tmp_path, wait=False).start("retrain-1")
+    with pytest.raises(StartError, match="must exit with 0"):
+        LocalStarter(command, tmp_path, wait=True).start("retrain-1")
+    assert attempts.read_text() == "xx"
+
+
 @pytest.mark.parametrize("name", ["../up", "", "UPPER", "a" * 64, "a b"])
 def test_run_names_are_safe(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInputError, match="must be lower-case letters, digits and dashes"):

@@ -8,6 +8,7 @@ installs and its size, and writes the same as Markdown with --write.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -22,9 +23,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from dockerfile_parse import DockerfileParser
 
@@ -39,21 +41,30 @@ class Image:
     name: str
     needs: tuple[str, ...]
     refuses: tuple[str, ...]
+    #: Modules that its processes load: a lazy import that fails shows only then.
+    loads: tuple[str, ...]
     #: Arguments for the entry point, and the path that answers 200 once it serves; None where it ends by itself.
     arguments: tuple[str, ...] = ()
     ready_path: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
     #: Where the entry point takes its port from: an option, or a variable.
     port_option: str | None = None
     port_variable: str | None = None
 
 
 IMAGES = {
-    "train": Image("train", ("torch", "mlflow", "kfp", "polars"), ("ray", "kserve", "evidently"), ("--help",)),
+    "train": Image(
+        "train",
+        ("torch", "mlflow", "kfp", "polars"),
+        ("ray", "kserve", "evidently"),
+        ("homing.datasets", "homing.learners", "homing.ope", "homing.promotion", "components.pages", "mlflow.server",
+         "pipelines.training", "pipelines.local", "pipelines.submit"),
+        ("--help",),
+    ),
     "serve": Image(
         "serve",
         ("ray", "fastapi", "mlflow-skinny"),
         ("torch", "kfp", "evidently", "kserve", "polars", "mlflow"),
+        ("serving.ray_app", "mlflow"),
         ready_path="/readyz",
         port_variable="HOMING_PORT",
     ),
@@ -61,12 +72,20 @@ IMAGES = {
         "kserve",
         ("kserve", "mlflow-skinny"),
         ("torch", "kfp", "evidently", "polars", "mlflow"),
+        ("mlflow",),
         ("--model_name=homing", "--enable_grpc=false"),
         ready_path="/v2/health/ready",
         port_option="--http_port",
     ),
-    "monitor": Image("monitor", ("evidently", "kfp", "prometheus-client"), ("torch", "ray", "kserve"), ("--help",)),
-}
+    "monitor": Image(
+        "monitor",
+        ("evidently", "kfp", "prometheus-client"),
+        ("torch", "ray", "kserve"),
+        ("homing.datasets", "mlflow", "monitoring.evidently_metrics", "monitoring.exporter", "evidently.ui.workspace",
+         "pipelines.retraining", "pipelines.submit", "kfp.client"),
+        ("--help",),
+    ),
+}  # fmt: skip
 
 
 def instructions(image: Image) -> list[dict[str, str]]:
@@ -169,23 +188,29 @@ def wrong_contents(image: Image, names: set[str]) -> Iterator[str]:
     yield from (f"{name} is a CUDA package" for name in names if re.match(r"(nvidia|cuda|triton)", name))
 
 
+def variables(image: Image, workdir: Path, entry: list[str]) -> dict[str, str]:
+    """The environment that the image's processes get, here."""
+    lines = [step["value"].split() for step in instructions(image) if step["instruction"] == "ENV"]
+    own = dict(part.split("=", 1) for line in lines for part in line)
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("HOMING_", "VIRTUAL_ENV"))}
+    path = f"{Path(entry[0]).parent}:{os.environ['PATH']}"
+    return {**outer, **own, "PYTHONPATH": str(workdir), "PATH": path}
+
+
+def run_in(image: Image, command: list[str], workdir: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise SystemExit(f"images/Dockerfile.{image.name}: {' '.join(command)} failed:\n{done.stderr[-2000:]}")
+
+
 def start(image: Image, workdir: Path, entry: list[str], registry: str | None) -> str:
     """Start the entry point as the image would; says what was seen."""
-    variables = {
-        step.split("=", 1)[0]: step.split("=", 1)[1]
-        for line in instructions(image)
-        if line["instruction"] == "ENV"
-        for step in line["value"].split()
-    }
-    environment = {**os.environ, **variables, **image.environment, "PYTHONPATH": str(workdir)}
-    environment["PATH"] = f"{Path(entry[0]).parent}:{os.environ['PATH']}"
-    environment.pop("VIRTUAL_ENV", None)
+    environment = variables(image, workdir, entry)
+    run_in(image, [entry[0], "-c", "import " + ", ".join(image.loads)], workdir, environment)
     command = [*entry, *image.arguments]
     if image.ready_path is None:
-        done = subprocess.run(command, cwd=workdir, env=environment, capture_output=True, text=True, timeout=180)
-        if done.returncode:
-            raise SystemExit(f"images/Dockerfile.{image.name}: {' '.join(command)} failed:\n{done.stderr[-2000:]}")
-        return f"{' '.join(image.arguments)} answers"
+        run_in(image, command, workdir, environment)
+        return f"`{' '.join(image.arguments)}` answers"
     port = free_port()
     if image.port_option:
         command.append(f"{image.port_option}={port}")
@@ -213,17 +238,28 @@ def start(image: Image, workdir: Path, entry: list[str], registry: str | None) -
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}{image.ready_path}", timeout=5) as answer:
                     if answer.status == 200:
-                        return f"{image.ready_path} answers 200 after {time.monotonic() - begun:.0f} s"
+                        for command in health_checks(image, port):
+                            run_in(image, command, workdir, environment)
+                        return f"`{image.ready_path}` answers 200"
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.5)
         raise SystemExit(f"images/Dockerfile.{image.name}: not ready after 180 s:\n{output.read_text()[-3000:]}")
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def health_checks(image: Image, port: int) -> Iterator[list[str]]:
+    """The commands of HEALTHCHECK, with the port that is used here in place of the exposed one."""
+    steps = {step["instruction"]: step["value"] for step in instructions(image)}
+    if "HEALTHCHECK" in steps:
+        text = steps["HEALTHCHECK"].split("CMD", 1)[1]
+        yield json.loads(text.replace(f":{steps['EXPOSE']}/", f":{port}/"))
 
 
 def free_port() -> int:
@@ -248,7 +284,7 @@ def has_engine() -> bool:
     return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
 
 
-def check(image: Image, folder: Path, registry: str | None) -> dict[str, object]:
+def check(image: Image, folder: Path, registry: str | None) -> dict[str, Any]:
     """Lint, install, look inside, start; the facts of one image."""
     begun = time.monotonic()
     found = lint(image)
@@ -284,22 +320,44 @@ def largest(packages: list[Distribution], count: int = 6) -> list[tuple[str, int
     return sorted(sizes, key=lambda row: -row[1])[:count]
 
 
-def markdown(rows: list[dict[str, object]]) -> str:
-    lines = ["| image | packages | MiB | largest packages (MiB) | entry point |", "|---|---:|---:|---|---|"]
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The page: what each image holds, and how the serving ones compare with training."""
+    size_of = {row["image"]: row["size_mib"] for row in rows}
+    parts = [f"`homing-{name}` is {size_of[name] / size_of['train']:.0%}" for name in ("kserve", "serve", "monitor")]
+    lines = [
+        "# What each image installs",
+        "",
+        "Packages and size of the environment in each image, installed in an empty folder by its Dockerfile, and what",
+        "its entry point said when it was started there. `make docs` writes this page.",
+        "",
+        "| image | packages | MiB | largest packages (MiB) | entry point |",
+        "|---|---:|---:|---|---|",
+    ]
     for row in rows:
-        parts = ", ".join(f"{name} {mib}" for name, mib in row["largest"])  # type: ignore[attr-defined]
-        lines.append(f"| `homing-{row['image']}` | {row['packages']} | {row['size_mib']} | {parts} | {row['entry']} |")
-    return "\n".join(lines) + "\n"
+        most = ", ".join(f"{name} {mib}" for name, mib in row["largest"])
+        lines.append(f"| `homing-{row['image']}` | {row['packages']} | {row['size_mib']} | {most} | {row['entry']} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Of the size of `homing-train`, {', '.join(parts)}.",
+            "No serving image holds torch, kfp, Evidently or the full MLflow; none holds a CUDA package: `make images`",
+            "fails otherwise. The base image (`python:3.11-slim`) comes on top of each.",
+            "",
+        ]
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", choices=sorted(IMAGES), action="append", help="only this one (may be given again)")
-    parser.add_argument("--write", type=Path, help="write contents and sizes into this Markdown file")
+    parser.add_argument("--write", type=Path, help="check all without an engine, and write contents and sizes there")
     parser.add_argument("--no-engine", action="store_true", help="check without an engine even where there is one")
     args = parser.parse_args()
     chosen = [IMAGES[name] for name in args.image or IMAGES]
-    if has_engine() and not args.no_engine:
+    if args.write and args.image:
+        parser.error("--write needs all images. Leave --image out.")
+    if has_engine() and not (args.no_engine or args.write):
         for image in chosen:
             tag = f"ghcr.io/homing/homing-{image.name}:{VERSION}"
             dockerfile = f"images/Dockerfile.{image.name}"

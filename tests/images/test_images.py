@@ -84,8 +84,28 @@ def test_every_instruction_is_read_and_no_file_left_open(name: str) -> None:
     assert [step["instruction"] for step in steps] == starts and starts[-1] == "ENTRYPOINT"
 
 
+@pytest.mark.parametrize(
+    ("name", "url"), [("kserve", "http://127.0.0.1:5/v2/health/ready"), ("serve", "http://127.0.0.1:5/readyz")]
+)
+def test_a_server_checks_its_own_health_on_the_port_that_it_exposes(name: str, url: str) -> None:
+    image = check.IMAGES[name]
+    [command] = check.health_checks(image, 5)
+    assert command[:2] == ["python", "-c"] and f"'{url}'" in command[2] and image.ready_path in url
+
+
+def test_the_page_compares_serving_with_training() -> None:
+    sizes = {"train": 1000, "serve": 400, "kserve": 250, "monitor": 600}
+    rows = [
+        {"image": name, "packages": 9, "size_mib": mib, "largest": [("numpy", 55)], "entry": "`--help` answers"}
+        for name, mib in sizes.items()
+    ]
+    page = check.markdown(rows)
+    assert "| `homing-serve` | 9 | 400 | numpy 55 | `--help` answers |" in page
+    assert "`homing-kserve` is 25%, `homing-serve` is 40%, `homing-monitor` is 60%." in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["kserve"])
 def test_image_installs_and_starts_from_only_what_it_copies(name: str, tmp_path: Path) -> None:
     facts = check.check(check.IMAGES[name], tmp_path, check.make_registry(tmp_path))
-    assert facts["entry"].startswith("/v2/health/ready answers 200")
+    assert facts["entry"] == "`/v2/health/ready` answers 200"

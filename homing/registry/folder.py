@@ -71,9 +71,10 @@ class FolderRegistry:
 
     def versions(self) -> tuple[RegisteredVersion, ...]:
         """All versions, oldest first."""
-        folder = self.path / "versions"
-        names = sorted((int(p.name) for p in folder.iterdir() if p.name.isdigit()), key=int) if folder.is_dir() else []
+        # Aliases first: a version that one points at by then is in the listing that follows.
         aliases = {alias: self._pointed(alias) for alias in ALIASES}
+        folder = self.path / "versions"
+        names = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
         return tuple(self._read(str(name), aliases) for name in names)
 
     def _read(self, version: str, aliases: dict[str, str | None]) -> RegisteredVersion:
@@ -96,7 +97,7 @@ class FolderRegistry:
     def _pointed(self, alias: str) -> str | None:
         try:
             return (self.path / "aliases" / alias).read_text().strip()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _same(self, digest: str, key: str) -> str | None:

@@ -9,11 +9,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from homing.errors import ArtifactError, describe, missing_dependency
+from homing.errors import ArtifactError, InvalidInputError, describe, missing_dependency
 from homing.registry.artifact import verify_artifact
 from homing.registry.registry import (
     ALIASES,
@@ -53,7 +54,8 @@ class MlflowRegistry:
 
     Raises:
         MissingDependencyError: if neither mlflow nor mlflow-skinny is installed, or SQLite is asked of mlflow-skinny.
-        RegistryUnavailableError: if the server does not answer within 10 s.
+        InvalidInputError: if the folder of a SQLite file cannot be made.
+        RegistryUnavailableError: if the server does not answer within 10 s, or, from any method, fails.
     """
 
     def __init__(
@@ -69,7 +71,11 @@ class MlflowRegistry:
         self._artifact_root = artifact_root
         if tracking_uri.startswith("sqlite:///"):
             database = Path(tracking_uri.removeprefix("sqlite:///"))
-            database.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                database.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                bound = f"must be a file in a folder that can be made ({error.strerror})"
+                raise InvalidInputError(describe("registry", tracking_uri, bound, "Check the path.")) from error
             self._artifact_root = artifact_root or database.parent.resolve() / "artifacts"
         else:
             _probe(tracking_uri)
@@ -267,4 +273,33 @@ def _client(tracking_uri: str) -> Any:
         raise missing_dependency("mlflow", "train") from error
     if tracking_uri.startswith("sqlite") and importlib.util.find_spec("sqlalchemy") is None:
         raise missing_dependency("the whole of mlflow, for SQLite,", "train")
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with _translated(tracking_uri, "open"):
+        return _Client(MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri), tracking_uri)
+
+
+class _Client:
+    """MLflow's client; what it or its database raises comes out as this project's error."""
+
+    def __init__(self, client: Any, uri: str) -> None:
+        self._client, self._uri = client, uri
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+
+        def translated(*args: Any, **kwargs: Any) -> Any:
+            with _translated(self._uri, name):
+                return call(*args, **kwargs)
+
+        return translated
+
+
+@contextmanager
+def _translated(uri: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+            raise
+        why = str(error).strip().partition("\n")[0][:300]
+        step = "Check the address, the credentials and the server."
+        raise RegistryUnavailableError(describe("registry", uri, f"failed to {what} ({why})", step)) from error

@@ -17,7 +17,7 @@ ALIASES = (CHAMPION, CHALLENGER)
 
 
 class RegistryUnavailableError(HomingError, ConnectionError):
-    """The registry's server does not answer. What was resolved before can still be used."""
+    """The registry's server or database does not answer, or refuses. What was resolved before can still be used."""
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,25 @@ def test_report_is_checked(tmp_path: Path) -> None:
         RunReport(artifacts={"page": tmp_path / "none"})
 
 
+def test_a_promotion_while_the_folder_is_read_hides_no_champion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = artifact(tmp_path / "a", "one"), artifact(tmp_path / "b", "two")
+    reader, writer = (open_registry(f"folder:{tmp_path}/registry") for _ in range(2))
+    reader.promote(reader.register(first, RunReport()))
+    read = reader._pointed
+
+    def overtaken(alias: str) -> str | None:
+        if len(writer.versions()) == 1:
+            writer.promote(writer.register(second, RunReport()))
+        return read(alias)
+
+    monkeypatch.setattr(reader, "_pointed", overtaken)
+    champion = find_version(reader, "champion")
+    assert champion is not None
+    assert champion.version == "2"
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

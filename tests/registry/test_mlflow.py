@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,27 @@ def test_a_server_that_does_not_answer_is_said_at_once() -> None:
     with pytest.raises(RegistryUnavailableError, match=r"registry == 'http://127.0.0.1:9', must be an MLflow server"):
         open_registry("mlflow+http://127.0.0.1:9")
     assert time.perf_counter() - start < 5
+
+
+def test_a_server_that_is_no_mlflow_is_named() -> None:
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(RegistryUnavailableError, match=rf"registry == '{url}', failed to search_.* Check the addr"):
+            open_registry(f"mlflow+{url}").versions()
+        server.shutdown()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        InvalidInputError, match=r"registry == .* must be a file in a folder that can be made \("
+    ):
+        open_registry(f"mlflow+sqlite:///{tmp_path}/file/mlflow.db")
 
 
 def test_skinny_mlflow_on_sqlite_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from kserve.errors import InferenceError, InvalidInput
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
+from prometheus_client import Counter, Gauge
 
 from homing.errors import HomingError, describe
 from serving.champion import Champion, ChampionSource, Repeater
@@ -35,6 +36,12 @@ from serving.settings import LOOPBACK, Settings
 from serving.shield import Shield
 
 logger = logging.getLogger(__name__)
+
+# In the process's own registry, which KServe's /metrics shows; named as in `serving.metrics`.
+REFRESH_FAILURES = Counter(
+    "homing_policy_refresh_failures", "Lookups of the champion that failed; the old policy goes on."
+)
+SERVED = Gauge("homing_policy_info", "1 for the policy that is served.", ("policy", "digest"))
 
 
 class HomingModel(kserve.Model):  # type: ignore[misc]
@@ -50,17 +57,20 @@ class HomingModel(kserve.Model):  # type: ignore[misc]
         super().__init__(name)
         self._source = source
         self._champion: Champion | None = None
-        self.refresh_failures = 0
 
     def load(self) -> bool:
         """Load the champion, or take over another one; on an error the old one goes on."""
-        self._champion = self._source.load(self._champion)
+        before, self._champion = self._champion, self._source.load(self._champion)
+        if self._champion is not before:
+            SERVED.clear()
+            artifact = self._champion.artifact
+            SERVED.labels(f"{artifact.name}@{self._champion.version}", artifact.digest).set(1)
         self.ready = True
         return True
 
     def failed(self, error: Exception) -> None:
         """Count a refresh that failed."""
-        self.refresh_failures += 1
+        REFRESH_FAILURES.inc()
 
     async def predict(
         self, payload: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None

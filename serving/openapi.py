@@ -40,7 +40,7 @@ _SCORED = {
     "score": {"type": ["number", "null"]},
     "values": _NUMBERS,
 }
-_DECISION = {
+_DECISION: dict[str, Any] = {
     "type": "object",
     "description": "The decision and its receipt. Send candidate when action > 0; action 0 is silence.",
     "properties": {
@@ -58,6 +58,7 @@ _DECISION = {
         "context": {"type": "object"},
     },
 }
+_DECISION["required"] = list(_DECISION["properties"])
 _COUNTS = {
     "type": "object",
     "properties": {
@@ -66,6 +67,7 @@ _COUNTS = {
         "conflicts": {"type": "array", "items": {"type": "string"}},
         "revoked": {"type": "integer"},
     },
+    "required": ["accepted", "duplicates", "conflicts", "revoked"],
 }
 
 
@@ -88,7 +90,7 @@ def openapi(*, authenticated: bool) -> dict[str, Any]:
                 "post": _post(
                     "Record consents given and withdrawn",
                     _many("consents", "Consent"),
-                    {"type": "object", "properties": {"changed": {"type": "integer"}}},
+                    {"type": "object", "required": ["changed"], "properties": {"changed": {"type": "integer"}}},
                 )
             },
             "/v1/decisions/{id}": {
@@ -139,7 +141,8 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(answer: dict[str, Any], *errors: int) -> dict[str, Any]:
-    failed = {str(status): {"description": "Error", "content": _json(_ref("Error"))} for status in errors}
+    # The default covers what any route may answer: 401, 405, 500 and the server's own 503.
+    failed = {str(s): {"description": "Error", "content": _json(_ref("Error"))} for s in (*errors, "default")}
     return {"200": {"description": "Answer", "content": _json(answer)}, **failed}
 
 

@@ -23,7 +23,7 @@ from ray import serve
 
 from homing.decisions import SqliteLedger, export
 from homing.errors import HomingError
-from serving.champion import ChampionSource
+from serving.runtime import preflight
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -56,8 +56,7 @@ def build(args: Mapping[str, str] | None = None) -> Any:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Serve on this machine until `stop` is set, then export what is left."""
-    settings.check_exposure()
-    ChampionSource(settings).load()  # here, so that its error is the first thing one sees
+    preflight(settings)
     with tempfile.TemporaryDirectory(prefix="homing-ray-") as folder:
         ray.init(
             address="local",

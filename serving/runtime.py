@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from datetime import timedelta
 
 from homing.decisions import DecisionService, ExportCounts, GuardRules, SqliteLedger, export
+from homing.errors import InvalidInputError, describe
 from serving.champion import ChampionSource, Repeater
 from serving.settings import Settings
 
@@ -22,6 +24,11 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        try:
+            settings.log_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            bound = f"must be a folder that can be written ({error.strerror})"
+            raise InvalidInputError(describe("HOMING_LOG_DIR", str(settings.log_dir), bound)) from error
         rules = GuardRules() if settings.guards is None else GuardRules.from_yaml(settings.guards)
         self._source = ChampionSource(settings)
         self.champion = self._source.load()
@@ -89,3 +96,23 @@ class Runtime:
             "context": context,
             "candidate_features": candidate,
         }
+
+
+def preflight(settings: Settings) -> None:
+    """Do once what a serving process will do, so that a mistake ends with its message before anything starts.
+
+    Raises:
+        HomingError: if a setting is wrong, the champion cannot be loaded or the port is taken.
+    """
+    settings.check_exposure()
+    settings.token()
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        # Ports of connections that ended a moment ago are free again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            bound = f"cannot be listened on at {settings.host} ({error.strerror})"
+            step = "Stop what listens there, or set HOMING_PORT to a free one."
+            raise InvalidInputError(describe("HOMING_PORT", settings.port, bound, step)) from error
+    Runtime(settings).ledger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from homing.errors import InvalidInputError, describe, unknown_name
 
 PREFIX = "HOMING_"
-#: Variables of other parts of the project, and those that Kubernetes injects for a service called homing.
-FOREIGN = ("HOMING_DATA", "HOMING_CRDS", "HOMING_SERVICE_", "HOMING_PORT_")
+#: Variables of other parts of the project.
+FOREIGN = ("HOMING_DATA", "HOMING_CRDS", "HOMING_IMAGE")
+#: What Kubernetes injects for each service of the namespace, here homing and homing-… (homing-decide-head-svc).
+SERVICE_LINK = re.compile(r"HOMING_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -67,13 +70,11 @@ class Settings(BaseModel):
         known = {PREFIX + name.upper(): name for name in cls.model_fields}
         values: dict[str, str] = {}
         for variable, value in environment.items():
-            if not variable.startswith(PREFIX) or variable.startswith(FOREIGN) or not value:
+            if not variable.startswith(PREFIX) or variable in FOREIGN or not value or _is_service_link(variable, value):
                 continue
             if variable not in known:
                 raise unknown_name("environment variable", variable, known, "Unset it, or correct its name.")
-            # Kubernetes sets HOMING_PORT=tcp://… for a service called homing: not ours.
-            if not (variable == "HOMING_PORT" and value.startswith("tcp://")):
-                values[known[variable]] = value
+            values[known[variable]] = value
         if "registry" not in values:
             step = "Set it to folder:PATH or mlflow+sqlite:///PATH; `make run` makes one."
             raise InvalidInputError(describe("HOMING_REGISTRY", None, "is required", step))
@@ -114,3 +115,9 @@ class Settings(BaseModel):
             bound = "listens beyond this machine and needs a token"
             step = "Set HOMING_TOKEN_FILE; behind a proxy that authenticates, HOMING_ALLOW_ANONYMOUS=true."
             raise InvalidInputError(describe("HOMING_HOST", self.host, bound, step))
+
+
+def _is_service_link(variable: str, value: str) -> bool:
+    if variable.endswith("_PORT") and value.startswith(("tcp://", "udp://", "sctp://")):
+        return True
+    return SERVICE_LINK.fullmatch(variable) is not None

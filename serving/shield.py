@@ -7,6 +7,7 @@ import uuid
 from collections.abc import MutableMapping
 from typing import Any
 
+from homing.errors import describe
 from serving.http import HttpError, Receive, Scope, Send, check_token, header, read_body, send_response
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ class Shield:
         if header(scope, "content-encoding") not in (None, "identity"):
             raise HttpError(415, "content_encoding", "content-encoding is not supported. Send the body as it is.")
         body = await read_body(scope, receive, self._max)
+        if body.lstrip()[:1] not in (b"", b"{"):
+            # KServe would answer 500. Binary V2 requests begin with an object, too.
+            raise HttpError(400, "malformed", describe("body", body[:20], "must be a JSON object"))
         sent = False
 
         async def replay() -> MutableMapping[str, Any]:

@@ -82,10 +82,11 @@ class ConsentGuard:
         last = max(states, key=lambda state: (state.changed_at, not state.allowed), default=None)
         if last is not None and not last.allowed:
             return f"consent for {channel} was withdrawn at {last.changed_at.isoformat()} ({last.source})"
-        sent = None if request.consent is None else request.consent.get(channel)
-        if sent is False:
+        said = request.consent or {}
+        sent = [said[key] for key in (channel, EVERY_CHANNEL) if key in said]
+        if not all(sent):
             return f"the request says that {channel} is not allowed"
-        if sent is None and last is None:
+        if not sent and last is None:
             return f"{NO_CONSENT} for {channel}: none in the request and none on record"
         return None
 

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from homing.errors import InvalidInputError, describe, unknown_name
+from homing.errors import InvalidInputError, UnknownNameError, describe, unknown_name
 from homing.log import SILENCE, check_kind
 
 #: Most candidates of one decision, silence not counted.
@@ -88,14 +88,14 @@ def _features(value: object) -> object:
             continue
         if isinstance(item, str):
             if len(item) > MAX_TEXT_LENGTH or _CONTROL.search(item):
-                raise ValueError(describe(name, item, f"must be at most {MAX_TEXT_LENGTH} plain characters"))
+                raise ValueError(describe(f".{name}", item, f"must be at most {MAX_TEXT_LENGTH} plain characters"))
         elif isinstance(item, int | float):
             if not math.isfinite(item) if isinstance(item, float) else abs(item) > MAX_EXACT:
                 bound = "must be a finite number of at most 2**53 in size"
-                raise ValueError(describe(name, item, bound, "Leave a missing feature out, or send null."))
+                raise ValueError(describe(f".{name}", item, bound, "Leave a missing feature out, or send null."))
         else:
             bound = "must be a number, a text, true, false or null"
-            raise ValueError(describe(name, item, bound, "Flatten nested values into named features."))
+            raise ValueError(describe(f".{name}", item, bound, "Flatten nested values into named features."))
     return dict(value)
 
 
@@ -139,6 +139,9 @@ class Candidate(_Row):
 #: The columns that every candidate of the log has; features stand beside them.
 CANDIDATE_COLUMNS = ("message_id", "campaign", "domain", "channel", "slot", "value", "expires_at")
 
+#: The channel of a consent that covers every channel.
+EVERY_CHANNEL = "*"
+
 #: Candidate 0 of every decision.
 SILENT = Candidate(message_id=SILENCE, campaign=SILENCE, domain=SILENCE, channel=SILENCE, slot=SILENCE)
 
@@ -157,7 +160,7 @@ class DecideRequest(_Row):
         context: named features of the user now.
         candidates: 1 to 1,000 of them.
         time_zone: the user's IANA zone; quiet hours are read on the user's clock.
-        consent: channel → may it be used? None leaves it to the consents on record.
+        consent: channel (`*` for all) → may it be used? None leaves it to the consents on record.
         decided_at: only for replays; the service's own clock is used when it is None.
         weights: objective → importance (≥ 0); every objective of the policy, or None for the policy's own.
     """
@@ -186,6 +189,11 @@ class DecideRequest(_Row):
                 bound = "is a fixed column of a candidate"
                 name = f"candidates[{i}].features.{clash}"
                 raise InvalidInputError(describe(name, item.features[clash], bound, "Rename the feature."))
+            if item.channel in (EVERY_CHANNEL, SILENCE):
+                bound = "is reserved: '*' stands for every channel, 'silence' for none"
+                raise InvalidInputError(
+                    describe(f"candidates[{i}].channel", item.channel, bound, "Name the channel that it is sent on.")
+                )
             if item.message_id == SILENCE:
                 raise InvalidInputError(
                     describe(
@@ -217,15 +225,14 @@ class Outcome(_Row):
     value: Number = 1.0
 
     @classmethod
-    def from_dict(cls, data: object) -> Outcome:
-        """Check untrusted input; see `DecideRequest.from_dict`."""
-        outcome = parse(cls, data)
-        check_kind(outcome.kind)
+    def from_dict(cls, data: object, *, prefix: str = "") -> Outcome:
+        """Check untrusted input; see `DecideRequest.from_dict`. `prefix` names the item in messages: `outcomes[3]`."""
+        outcome = parse(cls, data, prefix=prefix)
+        try:
+            check_kind(outcome.kind)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{prefix}.{error}" if prefix else str(error)) from None
         return outcome
-
-
-#: The channel of a consent that covers every channel.
-EVERY_CHANNEL = "*"
 
 
 class Consent(_Row):
@@ -240,9 +247,9 @@ class Consent(_Row):
     changed_at: Time
 
     @classmethod
-    def from_dict(cls, data: object) -> Consent:
-        """Check untrusted input; see `DecideRequest.from_dict`."""
-        return parse(cls, data)
+    def from_dict(cls, data: object, *, prefix: str = "") -> Consent:
+        """Check untrusted input; see `DecideRequest.from_dict`. `prefix` names the item in messages: `consents[3]`."""
+        return parse(cls, data, prefix=prefix)
 
 
 @lru_cache(maxsize=1024)
@@ -262,6 +269,15 @@ def zone(name: str) -> ZoneInfo:
 
 
 _FEATURES_HINT = " Features of your own go under 'features'."
+#: pydantic's kinds of problems that it words for Python rather than for JSON and YAML.
+_BOUNDS = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "string_too_short": "must not be empty",
+}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -298,6 +314,8 @@ def parse(model: type[T], data: object, *, prefix: str = "") -> T:
         unknown = {item["loc"][:-1] for item in problems if item["type"] == "extra_forbidden"}
         # A misspelt key makes the right one missing too: one message is enough.
         shown = [item for item in problems if not (item["type"] == "missing" and item["loc"][:-1] in unknown)]
+        # Of a list whose items are wrong, pydantic also says that it is too short.
+        shown = [item for item in shown if not (item["type"] == "too_short" and _at(data, list(item["loc"])))]
         texts = [_problem(model, item, data, prefix) for item in shown]
         more = f" ({len(texts) - 5} more problems.)" if len(texts) > 5 else ""
         raise InvalidInputError(" ".join(texts[:5]) + more) from None
@@ -316,15 +334,19 @@ def _problem(model: type[BaseModel], item: ErrorDetails, data: Mapping[str, Any]
         return describe(name, None, "is required", "Add it to the request.")
     if kind == "value_error":
         text = str(context.get("error", item["msg"]))
-        # Checks of single features already speak the whole message, with the feature's own name and value.
-        return f"{name}: {text}" if " == " in text else describe(name, value, text)
+        # Some checks already speak the whole message; that of a single feature begins with ".feature == value".
+        if text.startswith("."):
+            return name + text
+        return text if " == " in text else describe(name, value, text)
     if kind == "too_short" and path and path[-1] == "candidates":
         return describe(name, value, "must hold at least one candidate", "Silence is added by the service.")
+    if kind == "too_short":
+        return describe(name, value, f"must hold at least {context.get('min_length')}")
     if kind == "too_long":
         return describe(f"len({name})", context.get("actual_length"), f"must be at most {context.get('max_length')}")
     if kind == "string_too_long":
         return describe(f"len({name})", len(str(value)), f"must be at most {context.get('max_length')}")
-    return describe(name, value, item["msg"].replace("Input should be", "must be"))
+    return describe(name, value, _BOUNDS.get(kind) or item["msg"].replace("Input should be", "must be"))
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -349,5 +371,9 @@ def _at(data: Any, path: list[Any]) -> Any:
 
 
 def _model_at(model: type[BaseModel], path: list[Any]) -> type[BaseModel]:
-    # The only nested model is the candidate.
-    return Candidate if path and path[0] == "candidates" else model
+    """The model at a path: `candidates`, 0 → Candidate."""
+    for part in path:
+        if isinstance(part, str):
+            found: Any = model.model_fields[part].annotation
+            model = next(item for item in (found, *get_args(found)) if isinstance(item, type))
+    return model

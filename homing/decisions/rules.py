@@ -27,6 +27,10 @@ def _clock_time(value: object) -> object:
     return found
 
 
+#: Some channels; a rule for none of them would guard nothing.
+Channels = Annotated[tuple[Identifier, ...], Field(min_length=1)]
+
+
 class _Rules(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,7 +40,7 @@ class QuietHours(_Rules):
 
     start: Annotated[time, BeforeValidator(_clock_time)]
     end: Annotated[time, BeforeValidator(_clock_time)]
-    channels: tuple[Identifier, ...] | None = None
+    channels: Channels | None = None
 
 
 class FrequencyCap(_Rules):
@@ -44,7 +48,7 @@ class FrequencyCap(_Rules):
 
     max_messages: Annotated[int, Field(ge=1, le=10_000, strict=True)]
     window_hours: Annotated[float, Field(gt=0, le=24 * 366, strict=True)]
-    channels: tuple[Identifier, ...] | None = None
+    channels: Channels | None = None
 
 
 class ConsentRules(_Rules):
@@ -80,8 +84,8 @@ class GuardRules(_Rules):
     consent: ConsentRules = ConsentRules()
     quiet_hours: tuple[QuietHours, ...] = ()
     frequency_caps: tuple[FrequencyCap, ...] = ()
-    uniform_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    holdout_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    uniform_share: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
+    holdout_share: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
     salt: Identifier = "homing"
 
     @classmethod

@@ -23,6 +23,9 @@ from homing.policies import PolicyArtifact, sample_actions
 
 logger = logging.getLogger(__name__)
 
+#: Channels that are counted by name; later ones count as "other".
+MAX_CHANNELS = 100
+
 Hits = tuple[tuple[GuardHit, ...], ...]
 Weights = NDArray[np.float64] | None
 
@@ -83,6 +86,7 @@ class DecisionService:
         self._id_rng = np.random.default_rng()
         self._clock = clock
         self._skew = max_clock_skew
+        self._channels: set[str] = set()
         self._declared: dict[str, dict[str, FeatureKind]] = {"context": {}, "candidate": {}}
         self.replace_policy(policy, version)
 
@@ -124,7 +128,8 @@ class DecisionService:
         model = self._model
         times = [self._time_of(request) for request in checked]
         weights = [model.weights(request.weights) for request in checked]
-        self._declare_found(checked)
+        if model.encoder is None:
+            self._declare_found(checked)
         features = model.encode(checked, times)
         explained = _explain(model, features, weights)
         decisions: list[Decision | None] = [None] * len(checked)
@@ -211,7 +216,8 @@ class DecisionService:
             InvalidInputError, UnknownNameError: if one breaks a bound; nothing of the batch is kept.
         """
         checked = [
-            item if isinstance(item, Outcome) else Outcome.from_dict(item) for item in _batch("outcomes", outcomes)
+            item if isinstance(item, Outcome) else Outcome.from_dict(item, prefix=f"outcomes[{i}]")
+            for i, item in enumerate(_batch("outcomes", outcomes))
         ]
         for i, item in enumerate(checked):
             self._not_ahead(f"outcomes[{i}].occurred_at", item.occurred_at)
@@ -224,7 +230,8 @@ class DecisionService:
     def record_consents(self, consents: Sequence[Consent | Mapping[str, Any]]) -> int:
         """Keep consents given and withdrawn; returns how many changed what is on record."""
         checked = [
-            item if isinstance(item, Consent) else Consent.from_dict(item) for item in _batch("consents", consents)
+            item if isinstance(item, Consent) else Consent.from_dict(item, prefix=f"consents[{i}]")
+            for i, item in enumerate(_batch("consents", consents))
         ]
         now = self._now()
         for i, item in enumerate(checked):
@@ -263,16 +270,20 @@ class DecisionService:
 
     def _declare_found(self, requests: Sequence[DecideRequest]) -> None:
         """Without an encoder, any feature may come: its first value fixes its kind in the log."""
-        if self._model.encoder is not None:
-            return
         for request in requests:
             self._declare("context", _found(request.context))
             for item in request.candidates:
                 self._declare("candidate", _found(item.features))
 
     def _count(self, decision: Decision) -> None:
-        action = "silence" if decision.is_silence else decision.candidate.channel
-        self.tally.add("decisions", slice=decision.slice, policy=decision.policy, channel=action)
+        channel = decision.candidate.channel
+        if channel not in self._channels:
+            # Callers name channels as they like, and metrics must stay few.
+            if len(self._channels) < MAX_CHANNELS:
+                self._channels.add(channel)
+            else:
+                channel = "other"
+        self.tally.add("decisions", slice=decision.slice, policy=decision.policy, channel=channel)
         for row in decision.guards:
             for hit in row:
                 self.tally.add("guard_hits", guard=hit.guard)

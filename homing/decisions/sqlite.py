@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from homing.decisions.decision import Decision
 from homing.decisions.ledger import ConsentState, ExportBatch, FeatureKind, OutcomeCounts
-from homing.decisions.requests import EVERY_CHANNEL, Consent, Outcome, microseconds
+from homing.decisions.requests import EVERY_CHANNEL, MAX_FEATURES, Consent, Outcome, microseconds
 from homing.errors import CorruptFileError, InvalidInputError, describe
 
 #: Kinds of outcomes that take consent back.
@@ -56,6 +56,7 @@ class SqliteLedger:
         busy_seconds: how long a writer waits for the other processes before it gives up.
 
     Raises:
+        InvalidInputError: if the file cannot be made or opened.
         CorruptFileError: if the file is not a ledger, or one of a newer version.
     """
 
@@ -65,8 +66,14 @@ class SqliteLedger:
         self._local = threading.local()
         self._writer = threading.Lock()
         self._open: list[sqlite3.Connection] = []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            step = "Name a file in a folder that can be written."
+            raise InvalidInputError(
+                describe("ledger", str(path), f"cannot be opened ({error.strerror})", step)
+            ) from error
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
@@ -199,6 +206,13 @@ class SqliteLedger:
                     (scope, name, kind),
                 )
             known = self.features(scope)
+            if len(known) > MAX_FEATURES:
+                bound = f"must be at most {MAX_FEATURES}: each is a column of the log"
+                raise InvalidInputError(
+                    describe(
+                        f"number of {scope} features", len(known), bound, "Put what varies into values, not names."
+                    )
+                )
             for name, kind in kinds.items():
                 if known[name] != kind:
                     bound = f"must be a {known[name]}, as in the decisions before"

@@ -61,6 +61,8 @@ CONSENT = {
     "request says yes": ({"push": True}, {}, True),
     "request says no": ({"push": False}, {"push": state(True)}, False),
     "request speaks of email only": ({"email": True}, {}, False),
+    "request says yes for every channel": ({"*": True}, {}, True),
+    "request says no for every channel": ({"*": False, "push": True}, {"push": state(True)}, False),
     "on record": (None, {"push": state(True)}, True),
     "withdrawn on record beats the request": ({"push": True}, {"push": state(False)}, False),
     "withdrawn for every channel": (None, {"push": state(True), "*": state(False, 1)}, False),
@@ -213,6 +215,15 @@ RULES = {
     "nested unknown key": (
         "frequency_caps: [{max: 3, window_hours: 1}]",
         "frequency_caps[0].max == 3, is not a known key",
+    ),
+    "nested misspelt key": (
+        "quiet_hours: [{strat: '22:00', end: '08:00'}]",
+        "quiet_hours[0].strat == '22:00', is not a known key. Did you mean 'start'?",
+    ),
+    "share as yes": ("uniform_share: yes", "uniform_share == True, must be a valid number"),
+    "no channels": (
+        "frequency_caps: [{max_messages: 3, window_hours: 1, channels: []}]",
+        "frequency_caps[0].channels == [], must hold at least 1",
     ),
     "a list": ("- 1", "must be a JSON object"),
 }

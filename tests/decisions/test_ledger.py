@@ -91,6 +91,21 @@ def test_features_keep_their_kind(ledger):
     assert "c" not in ledger.features("context")
 
 
+def test_features_are_not_without_number(ledger):
+    ledger.declare_features("context", {f"f{i}": "number" for i in range(1_000)})
+    with pytest.raises(InvalidInputError, match="number of context features == 1001, must be at most 1000"):
+        ledger.declare_features("context", {"one more": "number"})
+    assert len(ledger.features("context")) == 1_000
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"ledger == .* cannot be opened \(Is a directory\)"):
+        SqliteLedger(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match=r"ledger == .* cannot be opened \("):
+        SqliteLedger(tmp_path / "file" / "ledger.db")
+
+
 def test_a_file_that_is_no_ledger_is_refused(tmp_path):
     path = tmp_path / "ledger.db"
     path.write_bytes(b"this is no SQLite file, whatever its name says" * 100)

@@ -23,9 +23,9 @@ CASES = {
     ),
     "candidates missing": ({"user_id": "u1"}, "candidates == None, is required"),
     "user missing": ({"candidates": GOOD["candidates"]}, "user_id == None, is required"),
-    "user empty": ({**GOOD, "user_id": ""}, "user_id == ''"),
+    "user empty": ({**GOOD, "user_id": ""}, "user_id == '', must not be empty."),
     "user too long": ({**GOOD, "user_id": "u" * 257}, "len(user_id) == 257, must be at most 256"),
-    "user a number": ({**GOOD, "user_id": 7}, "user_id == 7, must be a valid string"),
+    "user a number": ({**GOOD, "user_id": 7}, "user_id == 7, must be a text"),
     "control character": ({**GOOD, "user_id": "a\nb"}, "must not hold control characters"),
     "lone surrogate": ({**GOOD, "user_id": "a\ud800"}, "unable to parse raw data as a unicode string"),
     "unknown key": ({**GOOD, "contxt": {}}, "contxt == {}, is not a known key. Did you mean 'context'?"),
@@ -43,9 +43,12 @@ CASES = {
         "candidates[1] == ('m', 'push', 'default'), must be unique",
     ),
     "nan value": (candidate(value=float("nan")), "candidates[0].value == nan, must be a finite number"),
-    "infinite feature": (candidate(features={"a": float("inf")}), "a == inf, must be a finite number"),
+    "infinite feature": (
+        candidate(features={"a": float("inf")}),
+        "candidates[0].features.a == inf, must be a finite number",
+    ),
     "huge integer": ({**GOOD, "context": {"a": 10**400}}, "must be a finite number of at most 2**53"),
-    "nested context": ({**GOOD, "context": {"a": {"b": 1}}}, "a == {'b': 1}, must be a number, a text"),
+    "nested context": ({**GOOD, "context": {"a": {"b": 1}}}, "context.a == {'b': 1}, must be a number, a text"),
     "list context": ({**GOOD, "context": [1]}, "context == [1], must be an object of named features"),
     "feature takes a column": (candidate(features={"channel": "x"}), "is a fixed column of a candidate. Rename"),
     "boolean value": (candidate(value=True), "candidates[0].value == True, must be a number"),
@@ -58,9 +61,14 @@ CASES = {
     "year 9999": ({**GOOD, "decided_at": "9999-12-31T23:59:59Z"}, "must be between the years 1970 and 2200"),
     "zone": ({**GOOD, "time_zone": "Mars/Olympus"}, "time_zone == 'Mars/Olympus', must be an IANA time zone"),
     "zone path": ({**GOOD, "time_zone": "../etc/passwd"}, "must be an IANA time zone"),
-    "consent as text": ({**GOOD, "consent": {"push": "yes"}}, "consent.push == 'yes', must be a valid boolean"),
+    "consent as text": ({**GOOD, "consent": {"push": "yes"}}, "consent.push == 'yes', must be true or false"),
     "negative weight": ({**GOOD, "weights": {"a": -1.0}}, "weights.a == -1.0, must be greater than or equal to 0"),
     "not an object": ([GOOD], "must be a JSON object"),
+    "every channel": (
+        candidate(channel="*"),
+        "candidates[0].channel == '*', is reserved: '*' stands for every channel",
+    ),
+    "channel silence": (candidate(channel="silence"), "candidates[0].channel == 'silence', is reserved"),
 }
 
 
@@ -71,6 +79,23 @@ def test_a_bad_request_is_refused_with_a_message(case):
         DecideRequest.from_dict(data)
     assert message in str(caught.value)
     assert "pydantic" not in str(caught.value)
+
+
+WHOLE = {
+    "zone": ({**GOOD, "time_zone": "Mars/Olympus"}, "time_zone == 'Mars/Olympus', must be an IANA time zone. Write it"),
+    "candidates a text": ({**GOOD, "candidates": "x"}, "candidates == 'x', must be a list."),
+    # pydantic adds that the list is too short, since its only item does not count.
+    "a candidate that is a number": ({**GOOD, "candidates": [5]}, "candidates[0] == 5, must be an object."),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_one_mistake_gets_one_message(case):
+    data, message = WHOLE[case]
+    with pytest.raises(InvalidInputError) as caught:
+        DecideRequest.from_dict(data)
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).count(" == ") == 1
 
 
 def test_too_many_candidates_are_refused_by_their_number():

@@ -214,6 +214,45 @@ def test_events_from_the_future_are_refused(make_service, now):
         service.record_consents([{"user_id": "u", "channel": "push", "allowed": True, "changed_at": later}])
 
 
+def test_a_bad_item_of_a_batch_is_found_by_its_place(make_service, now):
+    good = {"outcome_id": "o", "user_id": "u", "kind": "clicked", "occurred_at": now.isoformat()}
+    service = make_service()
+    with pytest.raises(HomingError, match=r"^outcomes\[1\].kind == 'cliked', must be one of .* Did you mean 'clicked'"):
+        service.record_outcomes([good, {**good, "kind": "cliked"}])
+    with pytest.raises(InvalidInputError, match=r"^outcomes\[1\].value == 'x', must be a number"):
+        service.record_outcomes([good, {**good, "value": "x"}])
+    with pytest.raises(InvalidInputError, match=r"^consents\[0\].allowed == None, is required"):
+        service.record_consents([{"user_id": "u", "channel": "push", "changed_at": now.isoformat()}])
+    assert service.ledger.counts()["outcomes"] == 0
+
+
+def test_channels_cannot_flood_the_metrics(make_service, request_of, artifact):
+    service = make_service(policy=artifact(policy=Sure()))
+    service.decide_many([request_of(f"u{i}", channel=f"c{i}") for i in range(150)])
+    labels = {
+        dict(values)["channel"]: n for (name, values), n in service.tally.snapshot().items() if name == "decisions"
+    }
+    assert (len(labels), labels["other"], sum(labels.values())) == (101, 50, 150)
+
+
+def test_features_of_a_request_are_kept_when_the_champion_changes_under_it(
+    make_service, request_of, artifact, ledger, monkeypatch
+):
+    """The old champion takes any feature; a new one that declares its own comes before the request's are declared."""
+    from homing.log.features import FeatureEncoder
+
+    service = make_service()
+    checked = service._time_of
+
+    def swap(request):
+        service.replace_policy(artifact(features=FeatureEncoder(context=(), candidate=()).to_dict()), "8")
+        return checked(request)
+
+    monkeypatch.setattr(service, "_time_of", swap)
+    service.decide(request_of(context={"recency": 3.0}))
+    assert ledger.features("context") == {"recency": "number"}
+
+
 def test_a_consent_from_a_fast_clock_does_not_outlive_a_withdrawal(make_service, request_of, now):
     service = make_service([ConsentGuard()])
     soon = (now + timedelta(minutes=4)).isoformat()

@@ -26,14 +26,30 @@ def test_settings_give_their_environment_back():
 
 
 def test_variables_of_others_are_left_alone():
-    kubernetes = {"HOMING_PORT": "tcp://10.0.0.1:80", "HOMING_SERVICE_HOST": "10.0.0.1", "HOMING_PORT_80_TCP": "x"}
-    assert Settings.from_environment({**GOOD, **kubernetes, "HOMING_DATA": "/data", "PATH": "/bin"}).port == 8000
+    # What a kubelet sets for services called homing and homing-decide-head-svc.
+    kubernetes = {
+        f"HOMING_{service}{name}": value
+        for service in ("", "DECIDE_HEAD_SVC_")
+        for name, value in {
+            "PORT": "tcp://10.0.0.1:80",
+            "SERVICE_HOST": "10.0.0.1",
+            "SERVICE_PORT": "80",
+            "SERVICE_PORT_GCS_SERVER": "6379",
+            "PORT_80_TCP": "tcp://10.0.0.1:80",
+            "PORT_80_TCP_PROTO": "tcp",
+            "PORT_80_TCP_PORT": "80",
+            "PORT_80_TCP_ADDR": "10.0.0.1",
+        }.items()
+    }
+    others = {"HOMING_DATA": "/data", "HOMING_IMAGE": "homing:1", "PATH": "/bin"}
+    assert Settings.from_environment({**GOOD, **kubernetes, **others}).port == 8000
 
 
 MISTAKES = {
     "no registry": ({}, "HOMING_REGISTRY == None, is required. Set it to folder:PATH"),
     "empty registry": ({"HOMING_REGISTRY": ""}, "HOMING_REGISTRY == None, is required"),
     "misspelt": ({**GOOD, "HOMING_LEGER": "x"}, "Did you mean 'HOMING_LEDGER'?"),
+    "misspelt port": ({**GOOD, "HOMING_PROT": "8000"}, "Did you mean 'HOMING_PORT'?"),
     "port": ({**GOOD, "HOMING_PORT": "eighty"}, "HOMING_PORT == 'eighty', must be a valid integer"),
     "port range": ({**GOOD, "HOMING_PORT": "70000"}, "HOMING_PORT == '70000', must be less than or equal to 65535"),
     "nan": ({**GOOD, "HOMING_EXPORT_SECONDS": "nan"}, "HOMING_EXPORT_SECONDS == 'nan', must be"),

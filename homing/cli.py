@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 from homing import __version__
-from homing.errors import HomingError
+from homing.errors import HomingError, describe
 
 #: Rooms that bring commands; each has a `cli` module with `add_commands(subparsers)`.
 ROOMS = ("log", "datasets", "ope", "promotion")
@@ -35,7 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"homing: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
+        # Whoever read the output has had enough; what is still buffered must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        step = "Check the path, its permissions and the space that is left."
+        print(f"homing: {describe('file', error.filename, error.strerror or str(error), step)}", file=sys.stderr)
+        return 2
     return status
 
 

@@ -27,3 +27,9 @@ def test_help_names_every_room(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     out = capsys.readouterr().out
     assert all(command in out for command in ("log", "datasets", "ope"))
+
+
+def test_what_the_system_refuses_is_one_sentence_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "x" * 300  # longer than file systems allow
+    assert main(["log", "validate", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err.startswith(f"homing: file == '{tmp_path}")

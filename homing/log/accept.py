@@ -55,34 +55,15 @@ def accept(
         return _in_memory(log, max_rejected_share)
     root = Path(out)
     aside = root / "rejected" if rejected is None else Path(rejected)
-    for folder in (root / "decisions", root / "outcomes", aside):
-        if data_files(folder):
-            step = "Choose another folder, or delete what an earlier run left there."
-            raise InvalidInputError(describe("out", str(folder), "must not hold Parquet files yet", step))
+    for name, folder in (("out", root / "decisions"), ("out", root / "outcomes"), ("rejected", aside)):
+        _check_unused(name, folder)
     check = LogCheck(log)
     good: list[TableWriter] = []
     bad: list[TableWriter] = []
     try:
-        for table in _TABLES:
-            for number, part in enumerate(check.parts(table)):
-                schema = log.schema if table == "decisions" else OUTCOMES_SCHEMA
-                name = f"{number:05d}"
-                keep = TableWriter(root / table, schema, name=name, time_column=TIME_COLUMN[table])
-                drop = TableWriter(aside / table, _with_reason(part.schema), name=name, time_column=None)
-                good.append(keep)
-                bad.append(drop)
-                before = len(check.refused)
-                for judged in check.judge(table, part):
-                    _sort(judged, keep.write, drop.write)
-                if len(check.refused) > before:
-                    keep.abort()
-                    drop.abort()
-                    good.pop()
-                    bad.pop()
+        _sort_all(check, root, aside, good, bad)
         report = check.report()
-        for writer in bad:
-            writer.commit()
-        _list_refused(aside, report)
+        _commit_rejected(bad, aside, report)
         _check_share(log, report, max_rejected_share, str(aside))
         for writer in reversed(good):  # outcomes first, as in write_log
             writer.commit()
@@ -95,6 +76,76 @@ def accept(
     return read_log(root), report
 
 
+def write_rejected(log: DecisionLog, folder: str | Path) -> ValidationReport:
+    """Write the rows that break the contract, with their reasons, as `accept` does; the others are only counted.
+
+    Args:
+        log: read once, batch by batch.
+        folder: for `decisions/`, `outcomes/` and `files.json`; new, or without Parquet files.
+    """
+    aside = Path(folder)
+    _check_unused("rejected", aside)
+    check = LogCheck(log)
+    bad: list[TableWriter] = []
+    try:
+        _sort_all(check, None, aside, [], bad)
+        report = check.report()
+        _commit_rejected(bad, aside, report)
+    except BaseException:
+        for writer in bad:
+            writer.abort()
+        raise
+    return report
+
+
+def _sort_all(check: LogCheck, root: Path | None, aside: Path, good: list[TableWriter], bad: list[TableWriter]) -> None:
+    """Write every part's rows to one side or the other; `good` and `bad` grow by the writers that shall be committed.
+
+    Each part has its own writers, because a part that proves damaged half-way takes its rows back. They are finished
+    with the part, so that neither rows nor open files add up over a log of many small files.
+    """
+    for table in _TABLES:
+        schema = check.log.schema if table == "decisions" else OUTCOMES_SCHEMA
+        for number, part in enumerate(check.parts(table)):
+            name = f"{number:05d}"
+            drop = TableWriter(aside / table, _with_reason(part.schema), name=name, time_column=None)
+            mine = [drop]
+            bad.append(drop)
+            keep = _forget
+            if root is not None:
+                writer = TableWriter(root / table, schema, name=name, time_column=TIME_COLUMN[table])
+                mine.append(writer)
+                good.append(writer)
+                keep = writer.write
+            before = len(check.refused)
+            for judged in check.judge(table, part):
+                _sort(judged, keep, drop.write)
+            for writer in mine:
+                if len(check.refused) > before:
+                    writer.abort()
+                else:
+                    writer.finish()
+
+
+def _forget(batch: pa.RecordBatch) -> None:
+    """Rows that nobody asked for."""
+
+
+def _commit_rejected(bad: list[TableWriter], aside: Path, report: ValidationReport) -> None:
+    for writer in bad:
+        writer.commit()
+    _list_refused(aside, report)
+
+
+def _check_unused(name: str, folder: Path) -> None:
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        raise InvalidInputError(describe(name, str(folder), f"must be a folder, but {nearest} is a file"))
+    if data_files(folder):
+        step = "Choose another folder, or delete what an earlier run left there."
+        raise InvalidInputError(describe(name, str(folder), "must not hold Parquet files yet", step))
+
+
 def _in_memory(log: DecisionLog, max_rejected_share: float) -> tuple[DecisionLog, ValidationReport]:
     check = LogCheck(log)
     schemas = {"decisions": log.schema, "outcomes": OUTCOMES_SCHEMA}
@@ -104,7 +155,7 @@ def _in_memory(log: DecisionLog, max_rejected_share: float) -> tuple[DecisionLog
             before = len(check.refused)
             mine: list[pa.RecordBatch] = []
             for judged in check.judge(table, part):
-                _sort(judged, mine.append, lambda batch: None)
+                _sort(judged, mine.append, _forget)
             if len(check.refused) == before:
                 kept[table] += mine
     report = check.report()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -137,16 +138,17 @@ class _Parts:
             self.probs.append(_flat("propensities", batch.column("propensities"), store, start).astype(np.float64))
 
     def together(self) -> _Rows:
+        """All batches as one; each column's are let go once it is whole, so that little is there twice."""
         return _Rows(
-            pa.concat_arrays(self.decision_id),
-            pa.chunked_array(self.user_id).unify_dictionaries().combine_chunks(),
-            _concat(self.time),
-            _concat(self.context),
-            _stack(self.candidates),
-            _concat(self.eligible),
-            _concat(self.action),
-            _concat(self.propensity),
-            None if self.probs is None else _concat(self.probs),
+            _drained(self.decision_id, pa.concat_arrays),
+            _drained(self.user_id, lambda parts: pa.chunked_array(parts).unify_dictionaries().combine_chunks()),
+            _drained(self.time, _concat),
+            _drained(self.context, _concat),
+            _drained(self.candidates, _stack),
+            _drained(self.eligible, _concat),
+            _drained(self.action, _concat),
+            _drained(self.propensity, _concat),
+            None if self.probs is None else _drained(self.probs, _concat),
         )
 
 
@@ -163,6 +165,12 @@ class _Rows:
     action: NDArray[np.int64]
     propensity: NDArray[np.float64]
     probs: NDArray[np.float64] | None
+
+
+def _drained(parts: list[Any], concat: Callable[[list[Any]], Any]) -> Any:
+    whole = concat(parts)
+    parts.clear()
+    return whole
 
 
 def _concat(arrays: list[NDArray[Any]]) -> NDArray[Any]:

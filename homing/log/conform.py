@@ -17,7 +17,6 @@ from homing.log.schema import (
     CANDIDATE_FIELDS,
     FORMAT_KEY,
     FORMAT_VERSION,
-    OUTCOMES_SCHEMA,
     decisions_schema,
     feature_type,
 )
@@ -25,6 +24,8 @@ from homing.log.schema import (
 #: Columns that a file may leave out. They are null then, except an outcome's value, which is 1.0.
 OPTIONAL = {"decisions": frozenset({"propensities"}), "outcomes": frozenset({"value"})}
 _OPTIONAL_CANDIDATE_FIELDS = frozenset({"expires_at"})
+#: Microseconds in the units that are coarser.
+_MICROSECONDS = {"s": 1_000_000, "ms": 1_000}
 #: In the metadata of a file without a context column, because Parquet cannot store a struct without fields.
 EMPTY_CONTEXT_KEY = b"homing.empty_context"
 
@@ -51,11 +52,12 @@ def unify_decisions(sources: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
     template = decisions_schema({})
     for source, schema in sources:
         check_schema("decisions", source, schema, template)
-        if "context" in schema.names:
-            _merge("context", context, schema.field("context").type, source, seen, skip=())
-        _merge(
-            "candidates", extra, schema.field("candidates").type.value_type, source, seen, skip=tuple(CANDIDATE_FIELDS)
-        )
+        # A column whose values are all null may have no type of its own: it brings no features.
+        if "context" in schema.names and pa.types.is_struct(kind := schema.field("context").type):
+            _merge("context", context, kind, source, seen, skip=())
+        kind = schema.field("candidates").type
+        if not pa.types.is_null(kind) and pa.types.is_struct(kind.value_type):
+            _merge("candidates", extra, kind.value_type, source, seen, skip=tuple(CANDIDATE_FIELDS))
     return decisions_schema(context, extra)
 
 
@@ -108,6 +110,8 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def _conform(name: str, array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if array.type.equals(wanted):
         return array
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), wanted)
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_struct(wanted):
@@ -123,8 +127,6 @@ def _conform(name: str, array: pa.Array, wanted: pa.DataType) -> pa.Array:
         ]
         return pa.StructArray.from_arrays(fields, fields=list(wanted), mask=missing)
     if pa.types.is_list(wanted):
-        if pa.types.is_null(array.type):
-            return pa.nulls(len(array), wanted)
         lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
         offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
         values = _conform(name, pc.list_flatten(array), wanted.value_type)
@@ -133,6 +135,9 @@ def _conform(name: str, array: pa.Array, wanted: pa.DataType) -> pa.Array:
         # An index beyond int16 is out of range whatever its value: -1 says so, and the row is refused for its action.
         wide = array.cast(pa.int64(), safe=False)
         array = pc.if_else(pc.and_(pc.greater_equal(wide, -1), pc.less(wide, 2**15)), wide, pa.scalar(-1, pa.int64()))
+    if pa.types.is_timestamp(array.type) and array.type.unit in _MICROSECONDS:
+        # Times too large for microseconds are cut, not wrapped around: the row is refused for its time.
+        array = _cut(array, 2**62 // _MICROSECONDS[array.type.unit])
     try:
         return array.cast(wanted, safe=not pa.types.is_timestamp(wanted) and not pa.types.is_floating(wanted))
     except pa.ArrowInvalid as error:
@@ -140,6 +145,13 @@ def _conform(name: str, array: pa.Array, wanted: pa.DataType) -> pa.Array:
         raise InvalidInputError(
             describe(f"column {name}", str(array.type), bound, "Convert it before writing.")
         ) from error
+
+
+def _cut(times: pa.Array, limit: int) -> pa.Array:
+    low, high = pa.scalar(-limit, pa.int64()), pa.scalar(limit, pa.int64())
+    whole = times.cast(pa.int64())
+    cut = pc.if_else(pc.greater(whole, high), high, pc.if_else(pc.less(whole, low), low, whole))
+    return cut.cast(times.type)
 
 
 def _merge(
@@ -219,8 +231,3 @@ def _check_type(name: str, kind: pa.DataType, wanted: pa.DataType) -> None:
 
 def _wrong_type(name: str, kind: pa.DataType, wanted: str) -> InvalidInputError:
     return InvalidInputError(describe(f"type of {name}", str(kind), f"must be {wanted}", "Cast the column."))
-
-
-def conform_outcomes(source: str, schema: pa.Schema) -> None:
-    """Raise InvalidInputError where a file's columns cannot become the outcomes table."""
-    check_schema("outcomes", source, schema, OUTCOMES_SCHEMA)

@@ -22,7 +22,7 @@ class RefusedFile:
     """A file that was not read, with the reason.
 
     Attributes:
-        name: the file, relative to the log's folder.
+        name: the file, relative to the log's folder; with that folder where several were read.
         table: `decisions` or `outcomes`.
         reason: a sentence.
         n_bytes: its size.

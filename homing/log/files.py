@@ -51,7 +51,9 @@ def read_log(path: AnyPath | Sequence[AnyPath], *, set_aside: bool = False) -> D
         _check_folder(folder)
         for table, into in (("decisions", decisions), ("outcomes", outcomes)):
             for file in data_files(folder / table):
-                _open(file, file.relative_to(folder).as_posix(), table, into, refused, set_aside)
+                # Two folders may hold files of one name: then the folder is part of it.
+                name = file if len(folders) > 1 else file.relative_to(folder)
+                _open(file, name.as_posix(), table, into, refused, set_aside)
     if set_aside:
         decisions = _agreeing(decisions, refused)
     return DecisionLog(decisions, outcomes, paths=folders, refused=refused)

@@ -101,6 +101,9 @@ def fit_fields(
     schema = log.schema
     context = _trackers("context", schema.field("context").type, max_levels)
     item = schema.field("candidates").type.value_type
+    if item.get_field_index(HOURS) >= 0:
+        bound = "is made from expires_at, and would be lost"
+        raise InvalidInputError(describe("candidates feature", HOURS, bound, "Rename the feature."))
     skip = {"expires_at"}
     candidate = _trackers("candidates", item, max_levels, skip)
     candidate[HOURS] = _Number(HOURS, "number")

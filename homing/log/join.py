@@ -213,12 +213,14 @@ def _aggregate(
 
 def _drop_duplicates(outcomes: pa.Table) -> tuple[pa.Table, int]:
     """One row for each outcome id, the earliest; copies that differ are told apart by their other columns."""
+    for name in ("outcome_id", "occurred_at"):
+        column = outcomes.column(name)
+        if column.null_count:
+            row = int(np.argmax(_numpy(column.is_null())))
+            raise InvalidInputError(
+                describe(f"outcomes.{name}[{row}]", None, "must be given", "Pass the log through `accept` first.")
+            )
     ids = outcomes.column("outcome_id")
-    if ids.null_count:
-        row = int(np.argmax(_numpy(ids.is_null())))
-        raise InvalidInputError(
-            describe(f"outcomes.outcome_id[{row}]", None, "must be given", "Pass the log through `accept` first.")
-        )
     coded = ids.combine_chunks().dictionary_encode()
     codes = np.asarray(_numpy(coded.indices), dtype=np.int64)
     extra = len(codes) - len(coded.dictionary)

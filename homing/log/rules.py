@@ -69,6 +69,16 @@ class Columns:
     def propensity(self) -> NDArray[np.float64]:
         return as_floats(self["propensity"])
 
+    def items(self, row: int) -> list[dict[str, object] | None]:
+        """The candidates of one row for a message; without `expires_at`, which no Python date may be able to hold."""
+        values = self["candidates"][row].values
+        names = [field.name for field in values.type if field.name != "expires_at"]
+        items = zip(*(values.field(name).to_pylist() for name in names), strict=True)
+        valid = values.is_valid().to_pylist()
+        return [
+            dict(zip(names, item, strict=True)) if is_item else None for is_item, item in zip(valid, items, strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -108,7 +118,16 @@ def _time(column: str) -> Rule:
         return ~as_mask(pc.and_(pc.greater_equal(c[column], low), pc.less(c[column], high)))
 
     step = "Check the unit (seconds, milliseconds and microseconds are easily mixed up) and the time zone."
-    return Rule(column, f"must be a time in [{EARLIEST}, {LATEST})", step, broken, lambda c, row: str(c[column][row]))
+    return Rule(
+        column, f"must be a time in [{EARLIEST}, {LATEST})", step, broken, lambda c, row: _moment(c[column][row])
+    )
+
+
+def _moment(time: pa.TimestampScalar) -> str:
+    try:
+        return str(time)
+    except (OverflowError, ValueError):  # beyond the years 1 to 9999 that Python has
+        return f"{time.value:,} µs after 1970"
 
 
 def _text(column: str, step: str) -> Rule:
@@ -145,7 +164,7 @@ def _candidate_numbers(c: Columns) -> Mask:
 
 def _broken_candidate(c: Columns, row: int) -> object:
     """The first candidate of a row that has a blank name or a number that is missing or not finite."""
-    for index, item in enumerate(c["candidates"][row].as_py()):
+    for index, item in enumerate(c.items(row)):
         if item is None:
             return f"candidate {index} is null"
         for name, value in item.items():
@@ -168,7 +187,8 @@ def _silence_once(c: Columns) -> Mask:
 
 
 def _first_candidate(c: Columns, row: int) -> object:
-    item = c["candidates"][row].as_py()[0]
+    item = c.items(row)[0]
+    assert item is not None  # the rule before this one
     return {name: item[name] for name in (*CANDIDATE_NAMES, "value")}
 
 
@@ -274,7 +294,7 @@ DECISION_RULES: tuple[Rule, ...] = (
         "must hold silence once",
         "Silence is candidate 0 and no other.",
         _silence_once,
-        lambda c, row: [item["message_id"] for item in c["candidates"][row].as_py()],
+        lambda c, row: [item and item["message_id"] for item in c.items(row)],
     ),
     Rule(
         "eligible",

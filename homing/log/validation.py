@@ -123,7 +123,9 @@ class ValidationReport:
                 if example.reason == reason
             ]
         if self.refused_files:
-            lines.append(f"\n{len(self.refused_files)} files refused, nothing of them was read:")
+            number = len(self.refused_files)
+            what = "1 file refused, nothing of it" if number == 1 else f"{number:,} files refused, nothing of them"
+            lines.append(f"\n{what} was read:")
             lines += [f"    {file.name}: {file.reason}" for file in self.refused_files]
         lines += [f"\nnote: {note}" for note in self.notes]
         lines.append("\nThe log keeps the contract." if self.ok else "\nThe log breaks the contract.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,9 +86,15 @@ class TableWriter:
         day = self._days[""] = _Day(self._folder)
         self._open(day)
 
+    def finish(self) -> None:
+        """Complete all files, still under their temporary names: no row stays in memory, and no file open."""
+        for name in sorted(self._days):
+            self._flush(self._days[name])
+            self._close(self._days[name])
+
     def commit(self) -> list[Path]:
         """Finish all files and rename them to their final names; returns these."""
-        self._finish()
+        self.finish()
         for temporary, final in self._staged:
             temporary.replace(final)
         for folder in {final.parent for _, final in self._staged}:
@@ -100,13 +107,15 @@ class TableWriter:
         """Delete everything that was written."""
         for day in self._days.values():
             if day.writer is not None:
-                day.writer.close()
+                with suppress(Exception):  # a full disk, say, fails here once more; the file is deleted anyway
+                    day.writer.close()
                 day.writer = None
             day.batches = []
         for temporary, final in self._staged:
             temporary.unlink(missing_ok=True)
-            if not any(final.parent.iterdir()):
-                final.parent.rmdir()
+            for folder in dict.fromkeys((final.parent, self._folder)):
+                with suppress(OSError):  # not empty: others write there too
+                    folder.rmdir()
         self._staged = []
 
     def _add(self, day: str, batch: pa.RecordBatch) -> None:
@@ -155,11 +164,6 @@ class TableWriter:
         seal(path)
         _sync(path)
         day.writer = None
-
-    def _finish(self) -> None:
-        for name in sorted(self._days):
-            self._flush(self._days[name])
-            self._close(self._days[name])
 
 
 def _file_schema(schema: pa.Schema) -> pa.Schema:

@@ -178,3 +178,46 @@ def test_everything_rejected_can_still_be_read(tmp_path: Path) -> None:
     kept, _ = accept(make_log(2, {0: BAD, 1: BAD}), tmp_path, max_rejected_share=1.0)
     assert (kept.n_decisions, kept.n_outcomes) == (0, 2)
     assert kept.schema == make_log(1).schema
+
+
+def test_rows_and_open_files_do_not_add_up_over_parts(tmp_path: Path) -> None:
+    # When a part is read, the rows of the parts before it are on disk, in files that are complete but not visible yet.
+    complete: list[int] = []
+
+    class Watching:
+        name, n_rows, n_bytes = "decisions", 1, 1
+        schema = make_log(1).schema
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def batches(self, columns, batch_rows):
+            files = [file for file in tmp_path.rglob("*.tmp") if file.read_bytes().endswith(b"PAR1")]
+            complete.append(len(files))
+            changes = {"decision_id": f"d{self.number}", "propensity": 0.0 if self.number == 1 else 0.25}
+            yield from make_log(1, {0: changes}).decisions().to_batches()
+
+    kept, report = accept(DecisionLog([Watching(i) for i in range(4)]), tmp_path, max_rejected_share=0.5)
+    assert complete == [0, 1, 2, 3]
+    assert (kept.n_decisions, report.rejected_decisions) == (3, 1)
+
+
+def test_a_refused_file_is_told_from_its_namesake_in_another_folder(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        changes = {i: {"decision_id": f"{folder}{i}"} for i in range(2)}
+        write_log(
+            make_log(2, changes, {i: {"outcome_id": f"{folder}{i}"} for i in range(2)}), tmp_path / folder, name="x"
+        )
+    victim = next((tmp_path / "b/decisions").rglob("*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    log = read_log([tmp_path / "a", tmp_path / "b"], set_aside=True)
+    assert [file.name for file in log.refused] == [victim.as_posix()]
+    # Half of the decisions' bytes are lost, not all of them, although both files have the same name in their folders.
+    kept, _ = accept(log, tmp_path / "out", max_rejected_share=0.51)
+    assert kept.n_decisions == 2
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InvalidInputError, match=r"out == '.*file/decisions', must be a folder, but .*file is a file"):
+        accept(make_log(1), tmp_path / "file")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homing.errors import InvalidInputError, UnknownNameError
-from homing.log import FeatureEncoder, decisions_schema
+from homing.log import DecisionLog, FeatureEncoder, decisions_schema
 from homing.log.features import Field
 from homing.log.fitting import MAX_TRACKED_LEVELS
 from tests.log.rows import CONTEXT, EXTRA, SILENCE, candidate, decision, log_of
@@ -322,3 +322,9 @@ def _changed(**fields: Any) -> dict[str, Any]:
 def test_a_broken_encoder_is_refused(data: dict[str, Any]):
     with pytest.raises(InvalidInputError, match=r"encoder|column"):
         FeatureEncoder.from_dict(data)
+
+
+def test_a_feature_with_the_name_of_a_column_that_we_make_is_refused():
+    schema = decisions_schema({}, {"hours_to_expiry": pa.float64()})
+    with pytest.raises(InvalidInputError, match=r"candidates feature == 'hours_to_expiry', is made from expires_at"):
+        FeatureEncoder.fit(DecisionLog.from_tables(schema.empty_table()))

@@ -166,6 +166,8 @@ def test_bad_arguments():
         join([("d1", "u1", 0)], [], goals(clicks={}), until=datetime(2026, 1, 1))
     with pytest.raises(InvalidInputError, match=r"outcomes\.outcome_id\[0\] == None, must be given\. Pass the log"):
         join([("d1", "u1", 0)], [outcome(None, "d1", "u1", 0)], goals(clicks={}))
+    with pytest.raises(InvalidInputError, match=r"outcomes\.occurred_at\[1\] == None, must be given\. Pass the log"):
+        join([("d1", "u1", 0)], [outcome("o1", "d1", "u1", 0), outcome("o2", "d1", "u1", None)], goals(clicks={}))
 
 
 # The oracle ----------------------------------------------------------------------------------------------------------

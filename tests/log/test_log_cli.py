@@ -54,3 +54,14 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert captured.out == ""
     assert captured.err.startswith("homing: path == ")
     assert len(captured.err.splitlines()) == 1
+
+
+def test_rejected_rows_need_a_folder_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_log(make_log(2, {1: {"propensity": 0.0}}), tmp_path / "log")
+    (tmp_path / "file").write_text("x")
+    assert main(["log", "validate", str(tmp_path / "log"), "--rejected", str(tmp_path / "file")]) == 2
+    assert "rejected == " in (error := capsys.readouterr().err)
+    assert "must be a folder" in error
+    assert main(["log", "validate", str(tmp_path / "log"), "--rejected", str(tmp_path / "bad")]) == 1
+    assert main(["log", "validate", str(tmp_path / "log"), "--rejected", str(tmp_path / "bad")]) == 2
+    assert "must not hold Parquet files yet" in capsys.readouterr().err

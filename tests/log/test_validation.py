@@ -259,3 +259,48 @@ def test_text_features_may_be_anything_but_numbers_must_be_finite_in_every_field
     good_row = decision(0) | {"context": {"a": 1.0, "b": "NaN"}}
     log = DecisionLog.from_tables(table([good_row, decision(1) | menu(*bad) | {"context": {"b": ""}}], schema))
     assert validate(log).reasons == {"decisions.candidates must have finite numbers and a value": 1}
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        ("us", "1,714,521,600,000,000,000 µs after 1970"),
+        ("ms", "4,611,686,018,427,387,000"),
+        ("s", "4,611,686,018,427,000,000"),
+    ],
+)
+def test_a_time_in_another_unit_is_refused_with_its_reason(unit: str, shown: str) -> None:
+    # Nanoseconds since 1970 taken for a coarser unit: beyond what Python's dates, or int64 microseconds, can hold.
+    good = make_log(2).decisions()
+    wrong = pa.array([1_714_521_600 * 10**9] * 2).cast(pa.timestamp(unit, "UTC"))
+    report = validate(DecisionLog.from_tables(good.set_column(2, "decided_at", wrong)))
+    assert report.reasons == {"decisions.decided_at must be a time in [1970-01-01, 2200-01-01)": 2}
+    assert shown in report.examples[0].message
+
+
+def test_a_message_about_candidates_bears_any_expiry() -> None:
+    far = pa.scalar(10**18, pa.timestamp("us", "UTC"))
+    items = pa.array([silence(), candidate("a", channel=None)], SCHEMA.field("candidates").type.value_type)
+    fields = [far if f.name == "expires_at" else None for f in items.type]
+    columns = [
+        pa.array([None, far.value]).cast(far.type) if fixed is not None else items.field(i)
+        for i, fixed in enumerate(fields)
+    ]
+    lists = pa.ListArray.from_arrays([0, 2], pa.StructArray.from_arrays(columns, fields=list(items.type)))
+    report = validate(DecisionLog.from_tables(make_log(1).decisions().set_column(5, "candidates", lists)))
+    assert "candidate 1: channel = None" in report.examples[0].message
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "reason"),
+    [
+        ("context", pa.null(), "context must not be null"),
+        ("candidates", pa.null(), "candidates must hold at least silence"),
+        ("candidates", pa.list_(pa.null()), "candidates must hold at least silence"),
+    ],
+    ids=str,
+)
+def test_columns_without_a_single_value_have_no_type(column: str, kind: pa.DataType, reason: str) -> None:
+    good = make_log(2).decisions()
+    empty = good.set_column(good.schema.get_field_index(column), column, pa.nulls(2, kind))
+    assert validate(DecisionLog.from_tables(empty)).reasons == {f"decisions.{reason}": 2}

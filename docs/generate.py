@@ -1,4 +1,4 @@
-"""Write the documentation that commands produce: data sets, results against known truth, image contents."""
+"""Write the documentation that commands produce: data sets, results, runs, mistakes, image contents."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def main() -> int:
     (DOCS / "guides" / "datasets.md").write_text(done.stdout)
     results = ["-m", "examples.evidence", "--data", str(data), "--write", str(DOCS / "results.md")]
     subprocess.run([sys.executable, *results], cwd=ROOT, check=True)
+    runs = ["-m", "examples.runs", "--data", str(data), "--write", str(DOCS / "runs.md")]
+    subprocess.run([sys.executable, *runs], cwd=ROOT, check=True)
+    mistakes = ["-m", "examples.wrong_input", "--write", str(DOCS / "wrong-input.md")]
+    subprocess.run([sys.executable, *mistakes], cwd=ROOT, check=True)
     images = ["images/check.py", "--no-engine", "--write", str(DOCS / "guides" / "images.md")]
     subprocess.run([sys.executable, *images], cwd=ROOT, check=True)
     return 0

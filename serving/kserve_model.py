@@ -10,7 +10,6 @@ same routes run behind `serving.shield`, on loopback unless HOMING_HOST says oth
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -31,6 +30,7 @@ from prometheus_client import Counter, Gauge
 
 from homing.errors import HomingError, describe
 from serving.champion import Champion, ChampionSource, Repeater
+from serving.http import HttpError, parse_json
 from serving.scoring import Scored, score_arrays, score_requests
 from serving.settings import LOOPBACK, Settings
 from serving.shield import Shield
@@ -122,11 +122,13 @@ class HomingModel(kserve.Model):  # type: ignore[misc]
 
     def _v2(self, champion: Champion, request: kserve.InferRequest) -> kserve.InferResponse:
         tensors = {item.name: item for item in request.inputs}
+        if len(tensors) != len(request.inputs):
+            raise InvalidInput(describe("inputs", [item.name for item in request.inputs], "must have different names"))
         if set(tensors) == {"requests"}:
-            texts = np.asarray(tensors["requests"].as_numpy()).reshape(-1).tolist()
+            texts = _numpy(tensors["requests"]).reshape(-1).tolist()
             scored = score_requests(champion, [_json(i, text) for i, text in enumerate(texts)], datetime.now(UTC))
         elif set(tensors) == {"context", "candidates", "eligible"}:
-            scored = score_arrays(champion, *(tensors[key].as_numpy() for key in ("context", "candidates", "eligible")))
+            scored = score_arrays(champion, *(_numpy(tensors[key]) for key in ("context", "candidates", "eligible")))
         else:
             bound = "must be 'context', 'candidates' and 'eligible', or 'requests' alone"
             raise InvalidInput(describe("inputs", sorted(tensors), bound))
@@ -154,11 +156,22 @@ def _column(instances: list[Any], key: str) -> list[Any]:
     return [item[key] for item in instances]
 
 
-def _json(i: int, text: Any) -> Any:
+def _numpy(tensor: kserve.InferInput) -> np.ndarray[Any, Any]:
     try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidInput(describe(f"requests[{i}]", text, f"must be JSON ({type(error).__name__})")) from None
+        return np.asarray(tensor.as_numpy())
+    except Exception:  # KServe has no one type for it, and would answer 500
+        shown = f"{tensor.datatype} {list(tensor.shape)}"
+        bound = "must be a datatype and a shape that the data fit"
+        raise InvalidInput(describe(f"input {tensor.name!r}", shown, bound)) from None
+
+
+def _json(i: int, text: Any) -> Any:
+    if not isinstance(text, str | bytes):
+        raise InvalidInput(describe(f"requests[{i}]", text, "must be a text that holds JSON"))
+    try:
+        return parse_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+    except HttpError as error:
+        raise InvalidInput(f"requests[{i}]: {error.message}") from None
 
 
 def main() -> int:

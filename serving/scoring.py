@@ -42,9 +42,7 @@ def score_requests(champion: Champion, requests: Sequence[Any], now: datetime) -
             raise InvalidInputError(f"instances[{i}]: {error}") from None
     model = ServedPolicy.of(champion.artifact, champion.version)
     weights = [model.weights(request.weights) for request in checked]
-    if any(w is not None and not np.array_equal(w, weights[0]) for w in weights) or (weights[0] is None) != all(
-        w is None for w in weights
-    ):
+    if len({None if w is None else w.tobytes() for w in weights}) > 1:
         bound = "must be the same in all instances"
         raise InvalidInputError(describe("weights", "different", bound, "Send one call for each set of weights."))
     features = model.encode(checked, [request.decided_at or now for request in checked])
@@ -102,10 +100,13 @@ def _array(name: str, value: Any, rank: int, dtype: Any) -> NDArray[Any]:
         raise InvalidInputError(
             describe(f"{name}.size", out.size, f"must be at most {MAX_NUMBERS}", "Send fewer rows.")
         )
-    if not np.isfinite(out).all():
-        where = [int(i) for i in np.argwhere(~np.isfinite(out))[0]]
-        raise InvalidInputError(describe(f"{name}{where}", float(out[tuple(where)]), "must be finite"))
-    return out.astype(dtype)
+    with np.errstate(over="ignore"):  # beyond float32: told below
+        cast = out.astype(dtype)
+    if not np.isfinite(cast).all():
+        where = [int(i) for i in np.argwhere(~np.isfinite(cast))[0]]
+        bound = f"must be finite as {np.dtype(dtype).name}"
+        raise InvalidInputError(describe(f"{name}{where}", float(out[tuple(where)]), bound))
+    return cast
 
 
 def _shaped(name: str, array: NDArray[Any], shape: tuple[int | None, ...]) -> NDArray[Any]:

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from homing.errors import InvalidInputError
 from serving.champion import ChampionSource
@@ -26,12 +28,18 @@ def champion(make_settings):
     return ChampionSource(make_settings()).load()
 
 
-def test_requests_are_scored_by_name(champion, body, now=None):
-    from datetime import UTC, datetime
-
+def test_requests_are_scored_by_name(champion, body):
     scored = score_requests(champion, [body, {**body, "candidates": body["candidates"][:1]}], datetime.now(UTC))
     assert scored.probabilities == pytest.approx(np.array([[1 / 3, 1 / 3, 1 / 3], [1 / 2, 1 / 2, 0]]))
     assert scored.counts.tolist() == [3, 2]
+
+
+def test_instances_with_different_weights_are_refused_in_any_order(champion, body):
+    plain, weighted = body, {**body, "weights": {"clicks": 2.0}}
+    for instances in ([plain, weighted], [weighted, plain]):
+        with pytest.raises(InvalidInputError, match="weights == 'different', must be the same in all instances"):
+            score_requests(champion, instances, datetime.now(UTC))
+    assert score_requests(champion, [weighted, weighted], datetime.now(UTC)).counts.tolist() == [3, 3]
 
 
 ARRAYS = {
@@ -40,7 +48,8 @@ ARRAYS = {
     "nothing eligible": ({"eligible": [[False, False]]}, "eligible[0] == [False, False], must have at least one"),
     "ragged": ({"context": [[1.0], [1.0, 2.0]]}, "must be numbers in 2 dimensions, all rows of one length."),
     "text": ({"context": [["a", "b", "c"]]}, "context == 'ragged or not numeric'"),
-    "nan": ({"context": [[float("nan"), 0, 0]]}, "context[0, 0] == nan, must be finite."),
+    "nan": ({"context": [[float("nan"), 0, 0]]}, "context[0, 0] == nan, must be finite as float32."),
+    "beyond float32": ({"context": [[1e300, 0, 0]]}, "context[0, 0] == 1e+300, must be finite as float32."),
     "rank": ({"eligible": [True, False]}, "eligible.shape == (2,), must have 2 dimensions"),
 }
 
@@ -161,9 +170,28 @@ def test_v2_bad_input_gets_400_and_the_message(started):
     answer = started.post(INFER, json=wrong)
     assert answer.status_code == 400
     assert "inputs == ['contxt'], must be 'context', 'candidates' and 'eligible'" in answer.json()["error"]
-    text = {"inputs": [{"name": "requests", "datatype": "BYTES", "shape": [1], "data": ["{"]}]}
-    answer = started.post(INFER, json=text)
-    assert (answer.status_code, "requests[0] == '{', must be JSON" in answer.json()["error"]) == (400, True)
+    text = {"name": "requests", "datatype": "BYTES", "shape": [1], "data": ["{"]}
+    tensors = [
+        {"name": "context", "datatype": "FP32", "shape": [1, 3], "data": [0.0] * 3},
+        {"name": "candidates", "datatype": "FP32", "shape": [1, 1, 4], "data": [0.0] * 4},
+        {"name": "eligible", "datatype": "BOOL", "shape": [1, 1], "data": [True]},
+    ]
+    cases = {
+        "requests[0]: body == 'line 1, column 2', is not JSON": [text],
+        "requests[0]: key == 'user_id', must not be written twice": [
+            {**text, "data": ['{"user_id": 1, "user_id": 2}']}
+        ],
+        "requests[0] == 5, must be a text that holds JSON": [{**text, "data": [5]}],
+        "inputs == ['requests', 'requests'], must have different names": [text, text],
+        "input 'context' == 'FP32 [1, 2]', must be a datatype and a shape": [
+            {**tensors[0], "shape": [1, 2]},
+            *tensors[1:],
+        ],
+        "input 'context' == 'FP32 [1, 3]', must be": [{**tensors[0], "data": ["a", "b", "c"]}, *tensors[1:]],
+    }
+    for message, inputs in cases.items():
+        answer = started.post(INFER, json={"inputs": inputs})
+        assert (answer.status_code, message in answer.json()["error"]) == (400, True), answer.text
 
 
 @pytest.mark.slow
@@ -173,8 +201,16 @@ def test_what_kserve_leaves_open_is_closed(started):
     assert started.post(PREDICT, content=b" " * 2_000_000).status_code == 413
     for content in (b"{", b"[1]", b'{"instances": [' + b"[" * 50_000, b"\xff"):
         answer = started.post(PREDICT, content=content, headers={"content-type": "application/json"})
-        assert answer.status_code in (400, 500)
+        assert answer.status_code == 400
         assert "Error :" not in answer.text and "Traceback" not in answer.text
+
+
+@pytest.mark.slow
+def test_metrics_show_what_is_served_and_what_failed(started):
+    families = {family.name: family for family in text_string_to_metric_families(started.get("/metrics").text)}
+    assert next(sample.value for sample in families["homing_policy_refresh_failures"].samples) == 0
+    (served,) = families["homing_policy_info"].samples
+    assert served.labels["policy"].startswith("uniform@") and len(served.labels["digest"]) == 64
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ class StepFailedError(errors.HomingError):
     """
 
     def __init__(self, step: str, text: str, log: Path) -> None:
-        super().__init__(text)
+        super().__init__(f"{text}\nEverything that was printed: {log}")
         self.step, self.log = step, log
 
 
@@ -179,7 +179,7 @@ def _failure(step: str, lines: list[str], log: Path) -> StepFailedError:
     starts = [i for i, line in enumerate(body) if line.startswith("Traceback (most recent call last)")]
     if not starts:
         tail = "\n".join(line for line in body[-15:] if line.strip())
-        return StepFailedError(step, f"{tail}\nEverything that was printed: {log}", log)
+        return StepFailedError(step, tail, log)
     trace = body[starts[-1] :]
     # Frames are indented; the exception's own lines are not.
     at = next((i for i, line in enumerate(trace[1:], 1) if line and not line.startswith(" ")), len(trace) - 1)
@@ -192,7 +192,7 @@ def _failure(step: str, lines: list[str], log: Path) -> StepFailedError:
     if _is_users(kind):
         return StepFailedError(step, text, log)
     shown = "\n".join(["Traceback (most recent call last):", *trace[max(1, at - 6) : at], *message])
-    return StepFailedError(step, f"{shown}\nEverything that was printed: {log}", log)
+    return StepFailedError(step, shown, log)
 
 
 def _is_users(kind: str) -> bool:

@@ -33,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HomingError as error:
         print(f"homing: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # the steps run in processes of their own: this is about our own few files
+        path, bound = error.filename or args.out, f"must be usable ({error.strerror or error})"
+        step = "Check its rights and the free space, or pass another --out."
+        print(f"homing: {describe('file', str(path), bound, step)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nhoming: stopped; nothing was promoted unless the register step had begun", file=sys.stderr)
         return 130
@@ -92,9 +97,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
     if not isinstance(value, dict):
-        raise ValueError("must be a JSON object")
+        raise argparse.ArgumentTypeError(describe("value", text, "must be a JSON object", "Write '{\"name\": 1}'."))
     return value
 
 
@@ -150,8 +158,7 @@ def _submit(args: argparse.Namespace, settings: Settings) -> int:
     from pipelines.compile import compile_pipeline
     from pipelines.submit import submit
 
-    files = [args.token_file, *(os.environ.get(name) for name in TOKEN_VARIABLES)]
-    token = next((Path(file).read_text().strip() for file in files if file), "")
+    token = _token(args.token_file)
     with tempfile.TemporaryDirectory() as scratch:
         package = compile_pipeline(settings.pipeline, Path(scratch) / f"{settings.pipeline}.yaml")
         done = submit(
@@ -166,6 +173,18 @@ def _submit(args: argparse.Namespace, settings: Settings) -> int:
         )
     print(f"{'Submitted' if done.new else 'Already there:'} run {done.run_name}\n{done.url}")
     return 0
+
+
+def _token(option: Path | None) -> str:
+    """The bearer token from the first file that is named; "" if none is."""
+    named = [("--token-file", option), *((name, os.environ.get(name)) for name in TOKEN_VARIABLES)]
+    for name, file in named:
+        if file:
+            try:
+                return Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidInputError(describe(name, str(file), "must be a readable file with a token")) from error
+    return ""
 
 
 @contextlib.contextmanager

@@ -7,13 +7,18 @@ import datetime
 import hashlib
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import yaml
+
+from homing.checks import check_one_of
 from homing.errors import InvalidInputError, describe
 from pipelines.digests import inputs_digest
 
+T = TypeVar("T")
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 
@@ -58,6 +63,8 @@ def settle(args: argparse.Namespace) -> Settings:
                 "--registry", registry, "must be reachable from the cluster", "Pass --registry mlflow+http://HOST."
             )
         )
+    if args.seed < 0:
+        raise InvalidInputError(describe("--seed", args.seed, "must be at least 0"))
     dataset = args.dataset or ("" if logs else "open-bandit")
     objectives, rules, weights = _defaults(dataset)
     arguments: dict[str, Any] = {
@@ -73,6 +80,7 @@ def settle(args: argparse.Namespace) -> Settings:
         "seed": args.seed,
         "logs": logs if remote else [str(Path(log).resolve()) for log in logs],
     }
+    _check(args, arguments)
     if args.pipeline == "training":
         data = args.data or ""
         arguments |= {
@@ -93,6 +101,31 @@ def settle(args: argparse.Namespace) -> Settings:
         "inputs_digest": inputs_digest(read, nonce=run_name if remote else ""),
     }
     return Settings(args.pipeline, run_name, arguments, subject)
+
+
+def _check(args: argparse.Namespace, arguments: Mapping[str, Any]) -> None:
+    """Refuse now what a step would refuse minutes later."""
+    from homing import learners
+    from homing.log import Objectives
+    from homing.promotion import PromotionRules
+    from homing.registry import open_registry
+
+    check_one_of("--learner", args.learner, learners.names())
+    if not str(args.registry).startswith("mlflow+"):  # opening one of MLflow's takes seconds
+        open_registry(arguments["registry"], args.name)
+    objectives = _parsed("--objectives", args.objectives, arguments["objectives"], Objectives.from_dict).names
+    rules = _parsed("--rules", args.rules, arguments["rules"], PromotionRules.from_dict)
+    for option, chosen in (("--weights", args.weights), ("--rules", {**rules.objectives, **rules.guardrails})):
+        for name in chosen:
+            check_one_of(f"objective of {option}", name, objectives)
+
+
+def _parsed(option: str, path: Path | None, text: str, build: Callable[..., T]) -> T:
+    source = str(path or option)
+    try:
+        return build(yaml.safe_load(text), source=source)
+    except yaml.YAMLError as error:
+        raise InvalidInputError(describe(option, source, f"must be YAML ({' '.join(str(error).split())})")) from error
 
 
 def _run_name(args: argparse.Namespace, arguments: dict[str, Any], dataset: str) -> str:

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from homing import datasets
-from homing.errors import HomingError
 from pipelines.digests import code_digest, data_digest
 from pipelines.run import main, parser
 from pipelines.settings import Settings, settle
@@ -58,15 +57,59 @@ def test_a_run_on_a_server_is_named_by_its_parameters() -> None:
         (["--run-name", "../up"], "--run-name == '../up', must be lower-case letters"),
         (["--objectives", "none.yaml"], "--objectives == 'none.yaml', must be a readable text file"),
         (["--host", "http://h", "--registry", "mlflow+sqlite:///x.db"], "must be reachable from the cluster"),
+        (["--learner", "doubly-robst"], "--learner == 'doubly-robst', must be one of 'doubly-robust', "),
+        (["--registry", "folders:x"], "registry == 'folders:x', must be 'folder:PATH'"),
+        (["--weights", '{"clicks": 1}'], "objective of --weights == 'clicks', must be one of 'click'. Did you mean"),
+        (["--seed", "-1"], "--seed == -1, must be at least 0."),
+        (
+            ["--host", "http://h", "--registry", "mlflow+http://m", "--token-file", "none"],
+            "--token-file == 'none', must be a readable file with a token.",
+        ),
     ],
-    ids=["retrain without log", "trigger", "no objectives", "data set", "run name", "file", "sqlite on a cluster"],
-)
+    ids=["retrain without log", "trigger", "no objectives", "data set", "run name", "file", "sqlite on a cluster",
+         "learner", "registry", "weights", "seed", "token"],
+)  # fmt: skip
 def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(HomingError) as caught:
-        settled(*words)
-    assert message in str(caught.value)
     assert main([*LOCAL, *words]) == 1
-    assert capsys.readouterr().err == f"homing: {caught.value}\n"
+    error = capsys.readouterr().err
+    assert error.startswith("homing: ") and message in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("--rules", "version: 1\nobjective: {}\n", "Did you mean 'objectives'?"),
+        (
+            "--rules",
+            "objectives: {clik: {rule: superiority}}",
+            "objective of --rules == 'clik', must be one of 'click'",
+        ),
+        ("--rules", "objectives: [", "must be YAML (while parsing a flow node expected the node content"),
+        ("--objectives", "version: 1\nobjectives:\n  click: {kind: [clicked]}\n", "Did you mean 'kinds'?"),
+        ("--objectives", "objectives: {", "must be YAML (while parsing a flow node"),
+    ],
+    ids=["unknown key of rules", "unknown objective", "no YAML", "unknown key of objectives", "objectives no YAML"],
+)
+def test_mistakes_in_files_show_before_anything_runs(
+    option: str, text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file.yaml").write_text(text)
+    assert main([*LOCAL, "--out", str(tmp_path / "runs"), option, str(tmp_path / "file.yaml")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mapping_must_be_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--weights", "{click"])
+    assert "--weights: value == '{click', must be a JSON object." in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_ends_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([*LOCAL, "--out", str(tmp_path / "file"), "--run-name", "r"]) == 1
+    assert f"homing: file == '{tmp_path / 'file' / 'r'}', must be usable (Not a directory)." in capsys.readouterr().err
 
 
 def test_the_digests_see_content_and_names(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from homing.datasets.registry import card, load, objectives
 from homing.log import DecisionLog
+from homing.log.ragged import Ragged, as_mask
 
 _COLUMNS = ["user_id", "decided_at", "candidates", "eligible", "action", "propensity"]
 
@@ -143,12 +144,8 @@ def count(log: DecisionLog) -> Counts:
         users.update(pc.unique(batch["user_id"]).to_pylist())
         for name, n in _chosen(batch).items():
             chosen[name] = chosen.get(name, 0) + n
-        eligible = batch["eligible"]
-        per_row = np.add.reduceat(
-            eligible.flatten().to_numpy(zero_copy_only=False).astype(np.int64),
-            eligible.offsets.to_numpy()[:-1] - eligible.offsets.to_numpy()[0],
-        )
-        choices += int((per_row > 1).sum())
+        eligible = Ragged(batch["eligible"])
+        choices += int((eligible.sums(as_mask(eligible.values).astype(np.float64)) > 1).sum())
         widest = max(widest, int(pc.max(pc.list_value_length(batch["candidates"])).as_py()))
         for column, low, high in (("propensity", lows, highs), ("decided_at", firsts, lasts)):
             ends = pc.min_max(batch[column])

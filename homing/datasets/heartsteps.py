@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from homing.datasets.card import Card, check_columns, find_file, unreadable
-from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table
+from homing.checks import check_one_of
+from homing.datasets.card import Card, check_columns, find_file
+from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table, read_table
 from homing.log import DecisionLog
+
+if TYPE_CHECKING:
+    import polars as pl
 
 CARD = Card(
     name="heartsteps",
@@ -37,6 +42,8 @@ CARD = Card(
 )
 
 SEND_PROBABILITY = 0.6
+#: How R, Python and spreadsheets write a yes or no, in lower case; numbers where some are missing.
+FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 #: The tables carry steps + 0.5, so that the logarithm of no step exists.
 OFFSET = 0.5
 COLUMNS = (
@@ -61,21 +68,10 @@ def read(path: str | Path | None = None) -> DecisionLog:
     import polars as pl
 
     file = find_file(CARD, path, (".csv", ".parquet"))
-    try:
-        frame = (
-            pl.read_parquet(file)
-            if file.suffix == ".parquet"
-            else pl.read_csv(file, infer_schema_length=None, null_values="NA")
-        )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(file, error) from error
+    frame = read_table(file, null_values="NA")
     check_columns(CARD, file.name, frame.columns, COLUMNS)
-    # R writes TRUE, Python True; both arrive as text in a CSV file.
-    flags = [
-        (pl.col(name).cast(pl.String).str.to_lowercase().is_in(["true", "1"])).alias(name) for name in ("avail", "send")
-    ]
     frame = frame.with_columns(
-        *flags,
+        *(_flag(frame[name]) for name in ("avail", "send")),
         time=pl.col("sugg.select.utime")
         .cast(pl.String)
         .str.to_datetime(time_unit="us", strict=False)
@@ -92,7 +88,8 @@ def read(path: str | Path | None = None) -> DecisionLog:
         ),
     )
     n = len(frame)
-    available, send = frame["avail"].to_numpy(), frame["send"].to_numpy()
+    # A row without either flag is rejected for its null; the propensities beside it do not matter.
+    available, send = frame["avail"].fill_null(False).to_numpy(), frame["send"].fill_null(False).to_numpy()
     whole = np.where(available[:, None], [1 - SEND_PROBABILITY, SEND_PROBABILITY], [1.0, 0.0])
     menu = menu_of(
         {
@@ -119,8 +116,8 @@ def read(path: str | Path | None = None) -> DecisionLog:
         context={name: arrow(context[name]) for name in context.columns},
         candidates=candidates,
         candidate_features=extras,
-        eligible=np.column_stack([np.ones(n, dtype=bool), available]),
-        action=send.astype(np.int16),
+        eligible=np.column_stack([np.ones(n, dtype=bool), frame["avail"].to_numpy()]),
+        action=arrow(frame["send"].cast(pl.Int16)),
         # A send that the design ruled out gets probability 0 here, and is rejected with that reason.
         propensity=whole[np.arange(n), send.astype(np.int64)],
         propensities=whole,
@@ -145,3 +142,13 @@ def read(path: str | Path | None = None) -> DecisionLog:
         )
     )
     return DecisionLog.from_tables(decisions, outcomes)
+
+
+def _flag(column: pl.Series) -> pl.Series:
+    """A column of yes and no, however it was written; null where it is missing."""
+    import polars as pl
+
+    text = column.cast(pl.String).str.to_lowercase()
+    for value in text.drop_nulls().unique().sort():
+        check_one_of(column.name, value, FLAGS)
+    return text.replace_strict(FLAGS, return_dtype=pl.Boolean)

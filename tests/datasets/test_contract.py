@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from homing import datasets
-from homing.errors import InvalidInputError, UnknownNameError
+from homing.errors import CorruptFileError, InvalidInputError, MissingDependencyError, UnknownNameError
 from homing.log import build_dataset_with_report, validate
 from homing.promotion import PromotionRules
 
@@ -121,3 +124,31 @@ def test_silence_comes_first_with_nothing_of_its_own(logs):
         others = [field.name for field in first.type][6:]
         assert all(pc.struct_field(first, field).null_count == len(first) for field in others), name
         assert isinstance(first, pa.StructArray)
+
+
+def test_page_checksums_are_verified_where_a_copy_has_them(folders, tmp_path):
+    table = pd.read_parquet(next(folders["hillstrom"].glob("*.parquet"))).head(200)
+    file = tmp_path / "copy.parquet"
+    pq.write_table(pa.Table.from_pandas(table), file, write_page_checksum=True)
+    intact = file.read_bytes()
+    place = pq.read_metadata(file).row_group(0).column(table.columns.get_loc("history")).data_page_offset + 100
+    file.write_bytes(intact[:place] + bytes([intact[place] ^ 1]) + intact[place + 1 :])
+    with pytest.raises(CorruptFileError, match=r"file == 'copy\.parquet', must be readable \(.*CRC"):
+        datasets.load("hillstrom", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("hillstrom", "spend"), ("hillstrom", "newbie"), ("heartsteps", "jbsteps30")]
+)
+def test_text_where_numbers_belong_is_one_sentence(name, column, folders, tmp_path):
+    table = pd.read_parquet(next(folders[name].glob("*.parquet"))).head(20)
+    table.assign(**{column: "many"}).to_csv(tmp_path / "copy.csv", index=False)
+    with pytest.raises(InvalidInputError, match=rf"files of {name} == '.*', must hold values of the kinds") as error:
+        datasets.load(name, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_without_polars_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'homing\[data\]'"):
+        datasets.load("hillstrom", "x.csv")

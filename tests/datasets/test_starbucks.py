@@ -217,10 +217,16 @@ def test_the_published_files_give_the_same_log(logs, folders, events, tmp_path: 
     [
         (lambda e: e.assign(hour=e.hour + 1), "hour of an offer received == 1, must be one of the waves 0, 168"),
         (lambda e: pd.concat([e, e[e.event == "offer received"].head(1)]), "at most one offer for each user and wave"),
+        (
+            lambda e: e.assign(offer=e.offer.replace({e.offer[0]: "x"})),
+            "offer of an offer received == 'x', must stand in the",
+        ),
+        (lambda e: e.assign(offer=None), "offer of an offer received == None, must stand in the portfolio"),
+        (lambda e: e.assign(user_id="nobody" + e.user_id), "user_id of an offer received == 'nobody.*the profile"),
         (lambda e: e.assign(event="offer sent"), "event == 'offer sent', must be one of offer completed"),
         (lambda e: e.drop(columns="amount"), "missing: amount"),
     ],
-    ids=["off-wave", "two offers", "unknown event", "missing column"],
+    ids=["off-wave", "two offers", "unknown offer", "no offer", "no profile", "unknown event", "missing column"],
 )
 def test_other_tables_are_refused(folders, events, tmp_path: Path, change, message):
     change(events.head(3000)).to_parquet(tmp_path / "events.parquet")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.learners.examples import sigmoid
+from homing.policies.numerics import sigmoid
 
 #: Pull of slope and offset towards 1 and 0, in observations of which half are events: a handful of events must not bend
 #: a model, however many rows without one there are.
@@ -53,6 +54,11 @@ def calibrate(
     `PRIOR` observations; for an identity the ridge regression with the same prior.
     """
     slope, offset = _fit(raw, reward, link) if fit else (1.0, 0.0)
+    if slope < 0.0:
+        # It would turn the model's order around on the word of a few users: the constant training mean is left.
+        edge = 0.5 / max(len(reward), 1)
+        share = min(max(mean, edge), 1.0 - edge)
+        slope, offset = 0.0, math.log(share / (1.0 - share)) if link == "logit" else mean
     inverse = sigmoid if link == "logit" else np.asarray
     before, after = inverse(raw), inverse(slope * raw + offset)
     constant = np.full(len(reward), mean)
@@ -90,8 +96,7 @@ def _fit(raw: NDArray[np.float64], reward: NDArray[np.float64], link: str) -> tu
         beta = beta + step
         if np.abs(step).max() < 1e-10:
             break
-    # A negative slope would turn the model's order around on the word of a few users.
-    return (max(float(beta[0]), 0.0), float(beta[1]))
+    return float(beta[0]), float(beta[1])
 
 
 def calibration_error(predicted: NDArray[np.float64], reward: NDArray[np.float64], bins: int = 10) -> float:

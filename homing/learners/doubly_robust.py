@@ -41,9 +41,12 @@ class DoublyRobust:
     """A softmax policy around what the log did, with bilinear preferences that maximise the doubly robust value.
 
     It starts from the shares with which the log sent each message: without evidence it is the baseline, and what the
-    log never sent it sends through exploration alone. The penalty on its preferences is chosen on held-out users: the
-    strongest that is worse than the best by at most one standard error of their paired difference (the
-    one-standard-error rule of Breiman et al. 1984), as the best of several noisy estimates flatters itself.
+    log never sent it sends through exploration alone. Two families are tried, from the strongest penalty to the
+    weakest: preferences that are the same for everyone (W = 0), and personal ones. In each the strongest penalty is
+    taken that is worse than the best on held-out users by at most one standard error of their paired difference (the
+    one-standard-error rule of Breiman et al. 1984), as the best of several noisy estimates flatters itself. By the same
+    rule personal preferences must show that they are better; where they do not, everyone is sent what is best for all.
+    Each objective's preferences are chosen so, for the weights given and for the objective alone.
 
     The policy is optimised for the weights given and, with half of the mass, for each objective alone, so that other
     weights may be given at run time. It is best at the former; only the ratios of weights matter.
@@ -52,8 +55,8 @@ class DoublyRobust:
         epsilon: share of uniform exploration over what is eligible.
         reward_model: `linear` or `neural`.
         folds: of the cross-fitting, by user.
-        penalties: strengths to choose from, in observations.
-        validation_share: of users held out for that choice.
+        penalties: strengths to choose from, in observations, in either family.
+        validation_share: of users held out for these choices.
         model_penalties: of the linear reward model.
     """
 
@@ -89,29 +92,36 @@ class DoublyRobust:
         unit = float(np.linalg.norm(w * deviation))  # back to weighted rewards
         held = validation_rows(dataset.user, self.validation_share, rng)
         train, validation = np.flatnonzero(~held), np.flatnonzero(held)
-        # Each fit starts where the stronger penalty ended.
-        start: list[torch.Tensor] | None = None
-        each = []
-        for penalty in self.penalties:
-            start = problem.maximise(train, penalty, start)
-            each.append(problem.default_values(start, validation) * unit)
-        chosen = strongest_good_enough(each, dataset.user[validation])
-        start = None
-        for penalty in self.penalties[: chosen + 1]:
-            start = problem.maximise(np.arange(dataset.n), penalty, start)
-        assert start is not None  # there is at least one penalty
-        estimates = [clustered_mean(values, dataset.user[validation]) for values in each]
+        user = dataset.user[validation]
+        m = len(w)
+        values = {}  # (n, s) for each penalty, by family
+        for family in (False, True):
+            path = [np.full(m, penalty) for penalty in self.penalties]
+            fits = follow(problem, train, path, np.full(m, family))
+            values[family] = [problem.direction_values(fit, validation) for fit in fits]
+        personal, position = chosen_for_heads(values[False], values[True], problem.directions, user)
+        path = [np.take(self.penalties, np.minimum(step, position)) for step in range(int(position.max()) + 1)]
+        fit = follow(problem, np.arange(dataset.n), path, personal)[-1]
+        history: dict[str, list[float]] = {}
+        for name, each in (("alike", values[False]), ("personal", values[True])):
+            estimates = [clustered_mean(found[:, 0] * unit, user) for found in each]
+            history[f"held-out value by penalty, {name}"] = [value for value, _ in estimates]
+            history[f"its standard error, {name}"] = [error for _, error in estimates]
         self.report = {
-            "history": {
-                "held-out value by penalty": [value for value, _ in estimates],
-                "its standard error": [error for _, error in estimates],
-            },
+            "history": history,
             "calibration": fitted.report()["calibration"],
-            "settings": {"penalty": self.penalties[chosen], "penalties": list(self.penalties), "folds": self.folds},
+            "settings": {
+                "personal": dict(zip(dataset.objectives, personal.tolist(), strict=True)),
+                "penalty": {
+                    name: self.penalties[i] for name, i in zip(dataset.objectives, position.tolist(), strict=True)
+                },
+                "penalties": list(self.penalties),
+                "folds": self.folds,
+            },
         }
-        cross, own = (tensor.numpy() for tensor in start)
+        interaction, candidate = (tensor.numpy() for tensor in fit)
         # Preferences are no rewards; receipts and monitoring ask for those too.
-        scorer = PredictingScorer(BilinearScorer(cross, own, w, deviation), fitted.model)
+        scorer = PredictingScorer(BilinearScorer(interaction, candidate, w, deviation), fitted.model)
         policy: Policy = SoftmaxPolicy(scorer, 1.0, reference)
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
 
@@ -146,6 +156,46 @@ def doubly_robust_values(dataset: LoggedDataset, q_hat: NDArray[np.float64]) -> 
     residual = dataset.reward - q_hat[rows, dataset.action]
     values[rows, dataset.action] += residual / dataset.propensity[:, None]
     return values
+
+
+def follow(
+    problem: PolicyProblem,
+    rows: NDArray[np.int64],
+    penalties: Sequence[NDArray[np.float64]],
+    personal: NDArray[np.bool_],
+) -> list[list[torch.Tensor]]:
+    """Fits on `rows`, one for each of `penalties` (m,), from the strongest; each starts where the last one ended."""
+    fits: list[list[torch.Tensor]] = []
+    for penalty in penalties:
+        fits.append(problem.maximise(rows, penalty, personal, fits[-1] if fits else None))
+    return fits
+
+
+def chosen_for_heads(
+    alike: Sequence[NDArray[np.float64]],
+    personal: Sequence[NDArray[np.float64]],
+    directions: NDArray[np.floating],
+    user: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which heads are personal (m,), and the position of the penalty of each (m,).
+
+    A head is as free as a direction that uses it has shown to need.
+
+    Args:
+        alike, personal: for each penalty, from the strongest, held-out values (n, s) by family.
+        directions: (s, m).
+        user: of each row, (n,).
+    """
+    m = directions.shape[1]
+    free, position = np.zeros(m, dtype=bool), np.zeros((2, m), dtype=np.int64)
+    for s, direction in enumerate(directions):
+        same = strongest_good_enough([values[:, s] for values in alike], user)
+        # Position 0 is the best that treats everyone alike.
+        apart = strongest_good_enough([alike[same][:, s], *(values[:, s] for values in personal)], user)
+        used, family = direction != 0, int(apart > 0)
+        free |= used & (apart > 0)
+        position[family, used] = np.maximum(position[family, used], apart - 1 if family else same)
+    return free, np.where(free, position[1], position[0])
 
 
 def strongest_good_enough(each: Sequence[NDArray[np.float64]], user: NDArray[np.int64]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +79,3 @@ def validation_rows(user: NDArray[np.int64], share: float, rng: np.random.Genera
 def seed_of(rng: np.random.Generator) -> int:
     """A seed for a generator of another library, drawn from ours."""
     return int(rng.integers(2**62))
-
-
-def sigmoid(z: NDArray[Any]) -> NDArray[np.float64]:
-    """Logistic function without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)), dtype=np.float64)

@@ -73,10 +73,23 @@ class PolicyProblem:
         return [torch.zeros(m, c, d), torch.zeros(m, c)]
 
     def maximise(
-        self, rows: NDArray[np.int64], penalty: float, start: Sequence[torch.Tensor] | None = None
+        self,
+        rows: NDArray[np.int64],
+        penalty: NDArray[np.float64],
+        personal: NDArray[np.bool_],
+        start: Sequence[torch.Tensor] | None = None,
     ) -> list[torch.Tensor]:
-        """[W, b] that maximise the value on `rows` less penalty / (2n) · (|W|² + |b|²), from `start`, by L-BFGS."""
+        """[W, b] that maximise the value on `rows` less Σ_m penalty_m / (2n) · (|W_m|² + |b_m|²), by L-BFGS.
+
+        Args:
+            rows: to maximise on.
+            penalty: (m,), in observations.
+            personal: (m,), the heads whose W is fitted; it stays 0 in the others, the same preferences for everyone.
+            start: parameters to begin with.
+        """
         parameters = [tensor.clone().requires_grad_() for tensor in (start or self.zeros())]
+        kept = torch.from_numpy(personal.astype(np.float32))[:, None, None]
+        strength = torch.from_numpy((penalty / (2 * len(rows))).astype(np.float32))
         optimiser = torch.optim.LBFGS(
             parameters, max_iter=MAX_ITERATIONS, history_size=20, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
         )
@@ -87,12 +100,13 @@ class PolicyProblem:
 
         def closure() -> torch.Tensor:
             optimiser.zero_grad()
-            prior = penalty / (2 * len(rows)) * sum((tensor**2).sum() for tensor in parameters)
+            cross, own = parameters[0] * kept, parameters[1]
+            prior = strength @ ((cross**2).sum(dim=(1, 2)) + (own**2).sum(dim=1))
             prior.backward()
             total = prior.detach()
             for number, piece in enumerate(pieces):
                 candidates = cached[number] if cached is not None else self.expand(piece)
-                part = -(self.row_values(parameters, piece, candidates) @ share).sum()
+                part = -(self.row_values([parameters[0] * kept, own], piece, candidates) @ share).sum()
                 part.backward()
                 total = total + part.detach()
             return total
@@ -121,12 +135,10 @@ class PolicyProblem:
         values = torch.from_numpy(self.values[rows]).to(dtype) @ to_directions
         return (torch.softmax(score, dim=1) * values).sum(dim=1)
 
-    def default_values(self, parameters: Sequence[torch.Tensor], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Estimated value of each row under the default weights, over their length |w∘s|, (len(rows),)."""
+    def direction_values(self, parameters: Sequence[torch.Tensor], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Estimated value of each row and direction (len(rows), s); the first is of the default weights over |w∘s|."""
         with torch.no_grad(), few_threads():
-            parts = [
-                self.row_values(parameters, piece, self.expand(piece))[:, 0].numpy() for piece in self._pieces(rows)
-            ]
+            parts = [self.row_values(parameters, piece, self.expand(piece)).numpy() for piece in self._pieces(rows)]
         return np.concatenate(parts).astype(np.float64)
 
     @staticmethod

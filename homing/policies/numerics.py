@@ -124,12 +124,6 @@ def normalise(mass: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray
     return out
 
 
-def softplus(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log(1 + exp(z)) without overflow."""
-    out: NDArray[np.float64] = np.logaddexp(0.0, z)
-    return out
-
-
 def sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 / (1 + exp(-z)) without overflow, exact at both ends.
 

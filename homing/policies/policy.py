@@ -53,7 +53,7 @@ def sample_actions(
         action int64 (n,) and propensity float64 (n,) in (0, 1].
 
     Raises:
-        InvalidInputError: if a row is negative, not finite, or does not sum to 1 within 1e-6.
+        InvalidInputError: if probs is not (n, k), or a row is negative, not finite, or does not sum to 1 within 1e-6.
 
     Example:
         >>> action, propensity = sample_actions(np.array([[0.0, 1.0]]), np.random.default_rng(0))
@@ -61,6 +61,8 @@ def sample_actions(
         ([1], [1.0])
     """
     probs = np.asarray(probs, dtype=np.float64)
+    if probs.ndim != 2 or probs.shape[1] == 0:
+        raise InvalidInputError(describe("probs.shape", probs.shape, "must be (n, k)", "Write one row per decision."))
     totals = probs.sum(axis=1)
     bad = ~(np.isfinite(totals) & (np.abs(totals - 1.0) <= 1e-6) & (probs >= 0).all(axis=1))
     if bad.any():

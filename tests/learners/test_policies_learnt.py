@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from homing.errors import InvalidInputError, UnknownNameError
 from homing.learners import make, names, objective_weights
-from homing.learners.doubly_robust import doubly_robust_values
+from homing.learners.doubly_robust import chosen_for_heads, doubly_robust_values
 from homing.learners.policy_problem import PolicyProblem
 from homing.log import LoggedDataset
 from homing.policies import dataset_probs, load_policy, save_policy
@@ -41,6 +41,17 @@ def test_personal_choices_beat_main_effects(world, rng) -> None:
     everyone = world.chances(x)[:, arm, 0].mean()
     policy = make("doubly-robust", epsilon=0.0).fit(data, rng=rng)
     assert world.value(policy)[0] > 1.3 * everyone
+
+
+def test_one_message_that_is_best_for_everyone_is_sent_to_everyone(world, rng) -> None:
+    """Twelve numbers of context tell nothing: a policy that falls behind the best message has chased noise."""
+    same = replace(world, taste=np.zeros((1, 3, 12)), own=np.array([[0.0, 0.6, 0.3]]))
+    best = int(np.argmax(same.own[0]))
+    for seed in range(3):
+        data = same.log(N, np.random.default_rng(seed))
+        policy = make("doubly-robust", epsilon=0.0, model_penalties=[100.0]).fit(data, rng=rng)
+        assert dataset_probs(policy, data)[:, best].mean() > 0.97
+        assert same.best()[0] - same.value(policy)[0] < 0.003
 
 
 def test_network_sees_what_bilinear_models_cannot(curved, rng) -> None:
@@ -163,8 +174,21 @@ def test_value_of_the_problem_is_the_doubly_robust_estimate(two_objectives, rng)
             want = q[i, a] + (a == data.action[i]) * (data.reward[i] - q[i, a]) / data.propensity[i]
             np.testing.assert_allclose(values[i, a], want)
     problem = PolicyProblem.of(data, values, np.full((50, 4), 0.25), weights, deviation)
-    estimate = problem.default_values(problem.zeros(), rows) * np.linalg.norm(weights * deviation)
+    estimate = problem.direction_values(problem.zeros(), rows)[:, 0] * np.linalg.norm(weights * deviation)
     np.testing.assert_allclose(estimate, values.mean(axis=1) @ weights, atol=1e-5)
+
+
+def test_each_head_is_as_free_as_a_direction_that_uses_it_needs() -> None:
+    """Two heads, three directions (both, each alone); only the second alone gains from being personal."""
+    user = np.arange(100)
+    wave = np.where(user % 2 == 0, 1.0, -1.0)
+    alike = [np.column_stack([wave, wave + 0.5, wave]), np.column_stack([wave, wave + 0.9, wave])]
+    better = np.column_stack([wave, wave, wave + 2.0])
+    noisy = np.column_stack([5 * wave + 0.1, 5 * wave + 1.0, wave + 2.0])  # by 0.1, with a standard error of 0.4
+    directions = np.array([[0.6, 0.8], [1.0, 0.0], [0.0, 1.0]])
+    personal, position = chosen_for_heads(alike, [alike[0], better, noisy], directions, user)
+    assert personal.tolist() == [False, True]
+    assert position.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,17 @@ def test_calibration_does_not_believe_three_events() -> None:
     assert abs(found.slope * raw[0] + found.offset - raw[0]) < 0.47 / 2
 
 
+@pytest.mark.parametrize("link", ["logit", "identity"])
+def test_a_model_that_held_out_users_contradict_predicts_the_training_mean(link, rng) -> None:
+    """Without the slope its offset alone would be off by the mean of the raw outputs, -3 here."""
+    raw = rng.normal(-3.0, 1.0, 8000)
+    reward = (rng.random(8000) < 1 / (1 + np.exp(raw + 4.5))) * 1.0 if link == "logit" else -raw
+    found = calibrate(raw, reward, link, float(reward.mean()), fit=True)
+    assert found.slope == 0.0
+    level = 1 / (1 + np.exp(-found.offset)) if link == "logit" else found.offset
+    assert level == pytest.approx(reward.mean(), rel=1e-9)
+
+
 def test_early_stopping_keeps_the_best_epoch(world, rng) -> None:
     fitted = fit_reward_model(world.log(400, rng), "neural", np.ones(1), rng=rng, patience=3, learning_rate=0.05)
     losses = fitted.history["held-out loss"]

@@ -249,5 +249,11 @@ def test_what_is_no_distribution_is_not_drawn_from(row, rng) -> None:
         sample_actions(np.array([[0.5, 0.5], row]), rng)
 
 
+@pytest.mark.parametrize("given", [np.array([0.5, 0.5]), np.zeros((2, 0)), np.ones((1, 1, 1))])
+def test_draws_need_a_table(given, rng) -> None:
+    with pytest.raises(InvalidInputError, match=r"probs.shape == \(.*\), must be \(n, k\)"):
+        sample_actions(given, rng)
+
+
 def test_silence_where_it_may_not_be() -> None:
     assert probs(SilencePolicy(), (False, True, True)) == [0.0, 0.5, 0.5]

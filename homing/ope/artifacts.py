@@ -17,6 +17,7 @@ from homing.ope.messages import SILENCE, Messages
 from homing.ope.recode import recode
 from homing.ope.report import OPEReport, compare
 from homing.ope.storage import write_json
+from homing.ope.text import parts, percent
 
 if TYPE_CHECKING:
     from homing.policies import PolicyArtifact
@@ -35,7 +36,8 @@ class Evaluation:
     Attributes:
         challenger: the policy up for promotion.
         champion: the one in production, or the baseline where there is none.
-        references: silence, uniform and single messages for everyone, for orientation.
+        references: the challenger without its exploration, silence, uniform and single messages for everyone, for
+            orientation.
         champion_is_baseline: whether `champion` stands in for a champion that does not exist yet.
     """
 
@@ -127,7 +129,7 @@ def evaluate_artifacts(
     Raises:
         ArtifactError: if an artifact is altered, or the reward model predicts other objectives than the log holds.
     """
-    from homing.policies import load_policy
+    from homing.policies import EpsilonGreedyPolicy, load_policy
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -135,19 +137,25 @@ def evaluate_artifacts(
     q_hat = predictions(dataset, load_policy(Path(reward_model)))
     messages = Messages.of(dataset)
 
-    def judge(directory: str | Path, role: str) -> OPEReport:
-        artifact = load_policy(Path(directory))
+    def judge(artifact: PolicyArtifact, name: str) -> OPEReport:
         probs, notes = probabilities(dataset, artifact)
-        name = role if artifact.name in ("policy", role) else f"{role} ({artifact.name})"
         report = evaluate_policy(dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages)
         return replace(report, notes=(*report.notes, *notes))
 
-    evaluation = Evaluation(
-        judge(challenger, "challenger"),
-        judge(baseline if champion is None else champion, "baseline" if champion is None else "champion"),
-        references(dataset, q_hat, messages, level=level),
-        champion is None,
-    )
+    def titled(artifact: PolicyArtifact, role: str) -> str:
+        return role if artifact.name in ("policy", role) else f"{role} ({artifact.name})"
+
+    candidate = load_policy(Path(challenger))
+    found = judge(candidate, titled(candidate, "challenger"))
+    rows = references(dataset, q_hat, messages, level=level)
+    policy = candidate.policy
+    if isinstance(policy, EpsilonGreedyPolicy) and policy.epsilon > 0:
+        bare = judge(replace(candidate, policy=policy.base), "challenger without exploration")
+        rows = (bare, *rows)
+        found = replace(found, notes=(*found.notes, *exploration_notes(found, bare, policy.epsilon)))
+    other = load_policy(Path(baseline if champion is None else champion))
+    against = judge(other, titled(other, "baseline" if champion is None else "champion"))
+    evaluation = Evaluation(found, against, rows, champion is None)
     evaluation.challenger.save(out / "challenger")
     evaluation.champion.save(out / "champion")
     metrics = {"seed": int(seed), **evaluation.to_dict()}
@@ -162,6 +170,21 @@ def probabilities(dataset: LoggedDataset, artifact: PolicyArtifact) -> tuple[Flo
 
     shown = recode(dataset, artifact.features)
     return dataset_probs(artifact, shown.dataset, batch_size=BATCH_ROWS), shown.notes
+
+
+def exploration_notes(report: OPEReport, bare: OPEReport, epsilon: float) -> tuple[str, ...]:
+    """What exploration costs, a sentence for each objective: a policy that explores earns less than what it knows."""
+    out = []
+    for objective in report.objectives:
+        if all(("dr", objective) in item.estimates for item in (report, bare)):
+            mine, other = (parts(item.estimate(objective, "dr"))[0] for item in (report, bare))
+            value, lower, upper = parts(compare(report, bare, objective, "dr"))
+            out.append(
+                f"{percent(epsilon)} of the choices are drawn uniformly, to learn from: {objective} is {mine}, without "
+                f"this exploration it is {other}, difference {value}, {percent(report.level)} interval "
+                f"[{lower}, {upper}]."
+            )
+    return tuple(out)
 
 
 def predictions(dataset: LoggedDataset, artifact: PolicyArtifact) -> FloatArray:

@@ -166,6 +166,8 @@ def gate(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> G
         )
     else:
         verdict, reasons = _judge(comparisons, challenger, champion, rules)
+        if verdict == "hold":  # what was left out, or what its exploration costs, may be why
+            reasons = (*reasons, *(f"About the challenger: {note}" for note in challenger.notes))
     return GateDecision(
         verdict=verdict,
         reasons=reasons,

@@ -10,6 +10,7 @@ from homing.log.dataset import LoggedDataset
 from homing.log.features import FeatureEncoder, Field
 from homing.ope import OPEReport, compare, evaluate_artifacts
 from homing.policies import (
+    EpsilonGreedyPolicy,
     GreedyPolicy,
     LinearRewardModel,
     MessageSharesPolicy,
@@ -104,6 +105,31 @@ def test_evaluation_without_a_champion_uses_the_baseline(world, tmp_path):
     assert references[:2] == ["uniform", "silence"] and set(references[2:]) == {"always hello", "always offer"}
     html = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
     assert "Challenger against baseline" in html and "rare" not in html
+
+
+def test_what_exploration_costs_is_said(world, tmp_path):
+    """V(ε) = (1 - ε) V(0) + ε V(uniform): all three stand in the metrics, and a sentence with the report."""
+    from homing.policies import load_policy
+
+    artifact = load_policy(world / "policy")
+    save_policy(
+        EpsilonGreedyPolicy(artifact.policy, 0.2), tmp_path / "exploring", features=artifact.features,
+        objectives=artifact.objectives,
+    )  # fmt: skip
+    metrics = evaluate(world, tmp_path / "out", challenger=tmp_path / "exploring")
+
+    def value(policy):
+        (found,) = [e["value"] for e in policy["estimates"] if (e["estimator"], e["objective"]) == ("dr", "clicked")]
+        return found
+
+    bare, uniform = metrics["references"][:2]
+    assert (bare["policy"], uniform["policy"]) == ("challenger without exploration", "uniform")
+    mine = value(metrics["policies"]["challenger"])
+    assert mine == pytest.approx(0.8 * value(bare) + 0.2 * value(uniform), rel=1e-9)
+    note = metrics["policies"]["challenger"]["notes"][0]
+    assert note.startswith(f"20% of the choices are drawn uniformly, to learn from: clicked is {mine:.4f}")
+    assert f"without this exploration it is {value(bare):.4f}" in note
+    assert note in (tmp_path / "out/evaluation.html").read_text(encoding="utf-8")
 
 
 def test_the_reward_models_objectives_are_matched_by_name(world, tmp_path):

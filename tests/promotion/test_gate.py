@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,14 @@ def test_a_small_gain_is_held_with_the_size_that_would_show_it(make_reports):
         item.sentence.startswith("conversion is 0.110 against 0.100 (+10.0%)") or "is 0.1100 against" in item.sentence
     )
     assert "not shown to be better. If the effect is as estimated, about 7.4× this log would show it." in item.sentence
+
+
+def test_what_is_noted_of_the_challenger_stands_with_a_hold(make_reports):
+    challenger, champion = make_reports({"conversion": (0.10, 0.11)})
+    noted = replace(challenger, notes=("10% of the choices are drawn uniformly.",))
+    decision = gate(noted, champion, rules())
+    assert decision.verdict == "hold"
+    assert decision.reasons[-1] == "About the challenger: 10% of the choices are drawn uniformly."
 
 
 def test_that_size_is_what_it_takes(make_reports):

@@ -75,6 +75,8 @@ def compare(reference: Window, current: Window, scores: tuple[Scores, Scores], r
         )
     elif not reasons:
         reasons.append(f"None of {judged} columns moved beyond its limit and beyond chance.")
+    for name, window in (("reference", reference), ("current", current)):
+        reasons += [f"In the {name} window, {note}" for note in window.notes]
     reasons += dict.fromkeys(note for side in scores for note in side.notes)
     limits = {column.name: (column.threshold or 0.0, alpha) for column, _ in tested}
     return Comparison(tuple(settled), limits, bool(alerts) and enough, tuple(reasons))

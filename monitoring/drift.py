@@ -7,6 +7,7 @@ a run in the Evidently workspace. Exit code 0; 1 for wrong input; 3 on an alert 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -144,7 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> DriftReport:
     rules = DriftRules.from_yaml(args.rules)
-    retrain = [] if args.trigger == "none" else _retrain(args)  # before the work: what is wrong with it shows at once
+    # Before the work, so that what is wrong with these shows at once.
+    retrain = [] if args.trigger == "none" else _retrain(args)
+    for folder in filter(None, (args.out, args.workspace)):
+        _make(folder)
     folder, objectives = _reference(args.reference, args.objectives)
     until = args.until or datetime.now(UTC)
     policy = _policy(args)
@@ -198,6 +202,13 @@ def _retrain(args: argparse.Namespace) -> list[str]:
     return words
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise InvalidInputError(describe("folder", str(folder), f"cannot be made ({e.strerror})")) from e
+
+
 def _dataset(reference: Path, words: Sequence[str]) -> str:
     """The data set that the reference was prepared from: its objectives and promotion rules hold for retraining too."""
     path = reference / "prepare.json"
@@ -234,15 +245,18 @@ def _load(folder: Path) -> PolicyArtifact:
 
 
 def _time(text: str) -> datetime:
-    value = datetime.fromisoformat(text)
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(describe("time", text, "must be an ISO time", "Say 2026-01-31T08:00.")) from e
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _days(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 36_600:
-        raise ValueError("must be above 0")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 36_600:
+            return float(text)
+    raise argparse.ArgumentTypeError(describe("days", text, "must be a number in (0, 36600)"))
 
 
 def _parser() -> argparse.ArgumentParser:

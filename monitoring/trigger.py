@@ -17,13 +17,14 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from homing.errors import describe
 from monitoring.report import DriftReport, digest
-from monitoring.starters import Starter
+from monitoring.starters import Starter, StartError
 
 Action = Literal["none", "started", "already started", "claimed elsewhere", "closed", "not judged"]
 
@@ -181,14 +182,15 @@ class Episodes:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
         try:
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("BEGIN IMMEDIATE")  # reads and writes are one step: no second process between them
-            yield db
-            db.execute("COMMIT")
-        finally:
-            db.close()  # rolls back what was not committed
+            with closing(sqlite3.connect(self.path, timeout=60.0, isolation_level=None)) as db:  # rolls back
+                db.execute("PRAGMA synchronous = FULL")
+                db.execute("BEGIN IMMEDIATE")  # reads and writes are one step: no second process between them
+                yield db
+                db.execute("COMMIT")
+        except sqlite3.DatabaseError as e:
+            step = "Pass another --state; on a volume with working locks."
+            raise StartError(describe("episodes", str(self.path), f"cannot be used ({e})", step)) from e
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
-from homing.log import DecisionLog
+from homing.log import DecisionLog, accept
 from monitoring.report import digest
 
 _NOT_COMPARED = ("expires_at",)
@@ -30,6 +30,7 @@ class Window:
         rows_total: decisions in the log before sampling.
         first_at, last_at: time span of the rows, ISO 8601; None when there are none.
         digest: identifies the log (number of decisions and their time span), whatever was sampled.
+        notes: what was left out, one sentence each.
     """
 
     log: DecisionLog
@@ -41,6 +42,7 @@ class Window:
     first_at: str | None
     last_at: str | None
     digest: str
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -69,19 +71,27 @@ def read_window(
         since: leave out decisions before this time; None keeps all.
 
     Raises:
-        InvalidInputError: if a column that every log has is missing.
+        InvalidInputError: if a column that every log has is missing, or more sampled rows break the format than
+            `homing.log.accept` bears.
     """
-    decisions, total, span = _sample(log, maximum_rows, rng, since)
+    sampled, total, span = _sample(log, maximum_rows, rng, since)
+    # As in training, rows that break the format are left out, and those of a decision that was exported twice but one.
+    accepted, checked = accept(DecisionLog.from_tables(sampled, _outcomes_of(log, sampled)), None)
+    decisions, notes = accepted.decisions(), ()
+    if checked.reasons:
+        most = max(checked.reasons, key=checked.reasons.__getitem__)
+        notes = (
+            f"{checked.rejected_decisions:,} of {checked.n_decisions:,} sampled decisions and "
+            f"{checked.rejected_outcomes:,} of {checked.n_outcomes:,} outcomes break the format and were left out, "
+            f"most often: {most}. Run: homing log validate PATH.",
+        )
     identity = digest(total, span)
     if not decisions.num_rows:
         empty = DecisionLog.from_tables(decisions)
         none = np.empty(0, dtype=str)
-        return Window(empty, none, {}, {}, (), total, None, None, identity)
+        return Window(empty, none, {}, {}, (), total, None, None, identity, notes)
     order = pc.sort_indices(decisions, sort_keys=[("decided_at", "ascending"), ("decision_id", "ascending")])
     decisions = decisions.take(order).combine_chunks()
-    # A decision that was exported twice counts once.
-    _, first = np.unique(decisions["decision_id"].to_numpy().astype(str), return_index=True)
-    decisions = decisions.take(pa.array(np.sort(first))).combine_chunks()
     columns: dict[str, NDArray[np.generic]] = {}
     groups: dict[str, str] = {}
 
@@ -119,7 +129,7 @@ def read_window(
     put("propensity", "propensity", decisions["propensity"].to_numpy().astype(np.float64))
     times = decisions["decided_at"]
     return Window(
-        log=DecisionLog.from_tables(decisions, _outcomes_of(log, decisions)),
+        log=DecisionLog.from_tables(decisions, accepted.outcomes()),
         user=decisions["user_id"].to_numpy().astype(str),
         columns=columns,
         groups=groups,
@@ -128,6 +138,7 @@ def read_window(
         first_at=times[0].as_py().isoformat(timespec="seconds"),
         last_at=times[-1].as_py().isoformat(timespec="seconds"),
         digest=identity,
+        notes=notes,
     )
 
 

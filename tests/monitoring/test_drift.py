@@ -241,6 +241,38 @@ def test_retraining_without_objectives_is_refused_before_the_run(tmp_path: Path,
     assert "host == '', is needed to trigger on Kubeflow. Pass --host URL." in capsys.readouterr().err
 
 
+def test_a_few_broken_rows_do_not_hide_the_rewards(make_log: Callable, rng: np.random.Generator) -> None:
+    reference, current = make_log(rng, 600), make_log(rng, 400, day=5)
+    rows = current.decisions().to_pylist()
+    for row in rows[:8]:
+        row["eligible"] = [True]
+    broken = DecisionLog.from_tables(pa.Table.from_pylist(rows, schema=current.schema), current.outcomes())
+    comparison = compared(reference, broken)
+    assert status(comparison)["reward.click"] == "ok" and not comparison.alert
+    assert comparison.reasons[-1].startswith("In the current window, 8 of 400 sampled decisions")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--since", "yesterday"], "time == 'yesterday', must be an ISO time. Say 2026-01-31T08:00."),
+        (["--last-days", "-1"], "days == '-1', must be a number in (0, 36600)."),
+        (["--last-days", "x"], "days == 'x', must be a number in (0, 36600)."),
+    ],
+)
+def test_wrong_times_are_named(tmp_path: Path, option: list[str], message: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        drift_arguments(tmp_path, option)
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "file").write_text("")
+    argv = ["--reference", str(tmp_path), "--current", str(tmp_path), "--out", str(tmp_path / "file" / "out")]
+    assert main(argv) == 1
+    assert f"folder == '{tmp_path}/file/out', cannot be made (Not a directory)." in capsys.readouterr().err
+
+
 def drift_arguments(reference: Path, more: list[str]) -> argparse.Namespace:
     common = ["--reference", str(reference), "--current", "recent", "--out", "out", "--registry", "folder:ours"]
     return drift._parser().parse_args([*common, *more])

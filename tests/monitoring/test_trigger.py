@@ -114,6 +114,12 @@ def test_a_claim_closed_meanwhile_stays_closed(episodes: Episodes) -> None:
     assert episodes.rows()[0]["state"] == "closed"
 
 
+def test_a_record_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "episodes.db").write_text("no database, but long enough to be taken for one " * 20)
+    with pytest.raises(StartError, match=r"episodes == '.*episodes.db', cannot be used \(file is not a database\)"):
+        Episodes(tmp_path / "episodes.db")
+
+
 # Real processes ------------------------------------------------------------------------------------------------------
 
 #: A controller: alerts `attempts` times. `dies` kills it between claim and start ("before") or right after ("after").

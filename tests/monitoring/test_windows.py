@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from homing.errors import InvalidInputError
 from homing.log import DecisionLog
 from monitoring.windows import read_window
 
@@ -58,8 +59,25 @@ def test_a_large_log_is_sampled_uniformly_in_order(make_log: Callable, rng: np.r
 
 def test_a_decision_exported_twice_counts_once(make_log: Callable, rng: np.random.Generator) -> None:
     table = make_log(rng, 30).decisions()
-    twice = DecisionLog.from_tables(pa.concat_tables([table, table.slice(0, 10)]))
+    twice = DecisionLog.from_tables(pa.concat_tables([table, table.slice(0, 1)]))
     assert read_window(twice, maximum_rows=100, rng=rng).rows == 30
+
+
+def test_rows_that_break_the_format_are_left_out_and_counted(make_log: Callable, rng: np.random.Generator) -> None:
+    table = make_log(rng, 100).decisions()
+    rows = table.to_pylist()
+    rows[5]["action"], rows[6]["propensity"], rows[7]["propensity"] = 9, 0.0, float("nan")
+    broken = DecisionLog.from_tables(pa.Table.from_pylist(rows, schema=table.schema))
+    window = read_window(broken, maximum_rows=1000, rng=rng)
+    assert (window.rows, window.rows_total) == (97, 100)
+    [note] = window.notes
+    assert note.startswith("3 of 100 sampled decisions and 0 of 0 outcomes break the format and were left out, most ")
+    for row in rows[10:20]:
+        row["propensity"] = 2.0
+    with pytest.raises(InvalidInputError, match=r"rejected decisions == '13 of 100 \(13.0%\)', must be at most 5.0%"):
+        read_window(
+            DecisionLog.from_tables(pa.Table.from_pylist(rows, schema=table.schema)), maximum_rows=1000, rng=rng
+        )
 
 
 def test_since_cuts_the_window(make_log: Callable, rng: np.random.Generator) -> None:

@@ -4,9 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from components.page import curve, heading, page, paragraph, table
+from components.page import curve, heading, page, paragraph, show, table
+
+#: Lists up to this length are shown number by number, longer ones as a curve.
+SHORT = 8
+
+
+#: What became of an outcome or a decision at the join, in words; the sums stand first.
+OUTCOMES = {
+    "outcomes": "outcomes read",
+    "joined": "counted for an objective",
+    "attributed": "of these, without a decision id, attributed to the user's last decision",
+    "late": "too late: after the objective's window",
+    "before_decision": "before the decision that they name",
+    "after_until": "after the end of the data",
+    "censored": "of a decision whose window is still open",
+    "duplicates": "further copies of an outcome",
+    "orphans": "of a decision that is not in the log",
+    "wrong_user": "of another user than the decision",
+    "unlinked": "without a decision that they could belong to",
+    "other_kinds": "of a kind that no objective counts",
+}
+DECISIONS = {
+    "decisions": "decisions read",
+    "rows": "used",
+    "censored_decisions": "left out: their outcome window is still open",
+    "duplicate_decisions": "further copies of a decision",
+}
 
 
 def data_page(done: Mapping[str, Any]) -> str:
@@ -23,20 +50,23 @@ def data_page(done: Mapping[str, Any]) -> str:
         )
         for part in ("train", "evaluation")
     ]
-    rejected = done["reasons"].items()
-    first, last = done["window"]
+    rejected, join = done["reasons"].items(), done["join"]
+    first, last = (_minute(time) for time in done["window"])
     return page(
         f"Data: {source}",
-        paragraph(f"Decisions from {first} to {last}. Fingerprint {done['fingerprint'][:16]}."),
+        paragraph(f"Decisions from {first} to {last} UTC. Fingerprint {done['fingerprint'][:16]}."),
         heading("Rows"),
         table(("", *tables), [(what.replace("_", " "), *numbers) for what, *numbers in counts]),
         heading("Refused, with reasons"),
         table(("reason", "rows"), rejected) if rejected else paragraph("Nothing was refused."),
         heading("How outcomes met decisions"),
-        table(("", "count"), _scalars(done["join"])),
-        paragraph(
-            f"{done['censored']:,} decisions were left out because their outcome window was still open.", note=True
+        *(
+            table((named[total], show(join[total])), [(named[key], join[key]) for key in keys if join[key]])
+            for named in (OUTCOMES, DECISIONS)
+            for total, *keys in [tuple(named)]
         ),
+        paragraph("Where nothing is listed, nothing was left out.", note=True),
+        table(("objective", "decisions with an outcome"), join["rows_with_outcome"].items()),
         heading("Split by user"),
         table(("part", "decisions", "users", *(f"mean {name}" for name in done["objectives"])), parts),
         paragraph(
@@ -56,7 +86,12 @@ def training_page(done: Mapping[str, Any]) -> str:
         (objective, weight, *(calibration.get(objective, {}).get(name) for name in columns))
         for objective, weight in done["weights"].items()
     ]
-    curves = [curve(values, name) for name, values in _lists(done["history"])]
+    lists = _lists(done["history"])
+    short = [(name, *values) for name, values in lists if len(values) <= SHORT]
+    width = max((len(row) for row in short), default=0)
+    curves = [curve(values, name) for name, values in lists if len(values) > SHORT]
+    settings = [*_scalars(done["params"]), *_scalars(done["settings"])]
+    settings += [(name, ", ".join(map(show, values))) for name, values in _lists(done["settings"])]
     return page(
         f"Training: {done['learner']}",
         paragraph(
@@ -65,13 +100,24 @@ def training_page(done: Mapping[str, Any]) -> str:
         ),
         heading("Objectives: weight, and how well the reward model that evaluation uses is calibrated"),
         table(("objective", "weight", *(name.replace("_", " ") for name in columns)), rows),
-        paragraph("Measured on users held out inside the training set. A slope of 1 needs no correction.", note=True),
+        paragraph(
+            "Measured on users held out inside the training set. A slope of 1 needs no correction. The error is the "
+            "mean gap between predicted and observed in ten bins, before and after calibration. The loss should be "
+            "below the loss of the mean, which predicts the same for everybody.",
+            note=True,
+        ),
         heading("Settings"),
-        table(("", "value"), [*_scalars(done["params"]), *_scalars(done["settings"])]),
-        *([heading("Histories"), *curves] if any(curves) else []),
+        table(("setting", "value"), settings),
+        *([heading("History")] if lists else []),
+        *([table(("", *map(str, range(1, width))), [(*r, *[""] * (width - len(r))) for r in short])] if short else []),
+        *curves,
         heading("Artifacts"),
         table(("artifact", "SHA-256"), _scalars(done["digests"])),
     )
+
+
+def _minute(time: str | None) -> str:
+    return "–" if time is None else datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
 
 
 def log_numbers(metrics: Any, numbers: Mapping[str, Any]) -> None:

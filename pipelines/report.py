@@ -7,8 +7,14 @@ import html
 from components.page import heading, page, paragraph, show, table
 from pipelines.summary import Summary, readable
 
-# Title, step and height of its page in lines of text: what was decided first, how it came about after it.
-PAGES = (("Gate", "gate", 24), ("Evaluation", "evaluate", 56), ("Data", "prepare", 34), ("Training", "train", 34))
+# Title and step: what was decided first, how it came about after it.
+PAGES = (("Gate", "gate"), ("Evaluation", "evaluate"), ("Data", "prepare"), ("Training", "train"))
+# As high as what is in it, once that is known. The frame's own scripts stay off.
+FRAME = (
+    '<iframe title="{title}" style="height: 40rem" sandbox="allow-same-origin" '
+    "onload=\"this.style.height = this.contentDocument.documentElement.scrollHeight + 16 + 'px'\" "
+    'srcdoc="{inner}"></iframe>'
+)
 
 
 def write_report(summary: Summary) -> str:
@@ -24,12 +30,11 @@ def write_report(summary: Summary) -> str:
             f"{summary.evaluation['level']:.0%} intervals clustered by user.",
             note=True,
         ),
-        table(("objective", "policy", "estimate", "lower", "upper"), _rows(summary)),
+        table(("objective", "policy", "estimate", "interval"), _rows(summary)),
     ]
-    for title, step, height in PAGES:
+    for title, step in PAGES:
         inner = (summary.folder / step / "report").read_text(encoding="utf-8")
-        frame = f'<iframe title="{title}" style="height: {height}rem" sandbox srcdoc="{html.escape(inner)}"></iframe>'
-        sections += [heading(title), frame]
+        sections += [heading(title), FRAME.format(title=title, inner=html.escape(inner))]
     seconds = [(step, round(value, 1)) for step, value in summary.seconds.items()]
     sections += [heading("Time"), table(("step", "seconds"), seconds)]
     return page(f"{summary.pipeline} run {summary.run_name}", *sections)
@@ -41,5 +46,6 @@ def _rows(summary: Summary) -> list[tuple[object, ...]]:
         values = summary.values(objective)
         for row, name in summary.rows.items():
             item = values[row]
-            out.append((objective, name, *readable(item, sign="+" if row == "difference" else "")))
+            value, lower, upper = readable(item, sign="+" if row == "difference" else "")
+            out.append((objective, name, value, f"[{lower}, {upper}]"))
     return out

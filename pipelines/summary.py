@@ -173,7 +173,9 @@ class Summary:
             out.append(f"runs     mlflow ui --backend-store-uri {self.registry.removeprefix('mlflow+')}")
         elif self.registry.startswith("mlflow+"):
             out.append(f"runs     {self.registry.removeprefix('mlflow+')}")
-        return [*out, "next     make serve   (answers with the champion)"]
+        here = self.registry == f"mlflow+sqlite:///{Path('runs/mlflow.db').resolve()}"
+        serve = "make serve" if here else f"make serve REGISTRY={self.registry}"
+        return [*out, f"next     {serve}   (answers with the champion)"]
 
 
 def readable(item: Mapping[str, float], *, sign: str = "") -> tuple[str, str, str]:

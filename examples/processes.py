@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +25,20 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "PYTHONUNBUFFERED": "1",
 }
+
+
+# Runs the main function of a module once for each line of arguments, and answers with its exit code and its output.
+_WORKER = """
+import contextlib, importlib, io, json, os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what else writes to stdout must not look like an answer
+module, *_ = [importlib.import_module(name) for name in sys.argv[1:]]
+for line in sys.stdin:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        code = module.main(json.loads(line))
+    print(json.dumps([code, said.getvalue()]), file=answers, flush=True)
+"""
 
 
 class StepError(HomingError, RuntimeError):
@@ -54,12 +70,63 @@ def run(arguments: Sequence[str], log: Path, *, timeout: float = 600) -> str:
     return text
 
 
+class Worker:
+    """A Python process that runs a command several times and pays for its imports once, while others work.
+
+    Args:
+        modules: the module whose `main` is the command, and others that are worth importing early.
+        log: gets what the process writes to stderr.
+    """
+
+    def __init__(self, modules: Sequence[str], log: Path) -> None:
+        self.name, self.log = modules[0], log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _WORKER, *modules], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+                cwd=ROOT, env=environment({}), start_new_session=True,
+            )  # fmt: skip
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        end(self._process)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+    def run(self, arguments: Sequence[str], *, timeout: float = 600) -> str:
+        """Run the command to its end and return what it printed on stdout.
+
+        Raises:
+            StepError: if it fails or takes longer than `timeout` seconds; the process is killed then.
+        """
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        late = threading.Timer(timeout, end_group, [process.pid])
+        late.start()
+        try:
+            with suppress(BrokenPipeError):  # it died: there is no answer either
+                process.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
+                process.stdin.flush()
+            answer = process.stdout.readline()
+        finally:
+            late.cancel()
+        code, text = json.loads(answer) if answer else ("nothing", "")
+        if code != 0:
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+            raise StepError(f"python -m {self.name} answered {code}; see {self.log}:\n{tail}")
+        return str(text)
+
+
 @contextmanager
 def service(arguments: Sequence[str], variables: Mapping[str, str], log: Path, ready: str) -> Iterator[None]:
     """Run `python ARGUMENTS` beside the story until the block ends; enter once `ready` (a URL) answers 200.
 
     Raises:
-        StepError: if it ends or does not answer within two minutes.
+        StepError: if it ends or does not answer within five minutes, which only a very busy machine takes.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
@@ -68,7 +135,7 @@ def service(arguments: Sequence[str], variables: Mapping[str, str], log: Path, r
             start_new_session=True,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not _answers(ready):
             if process.poll() is not None or time.monotonic() > deadline:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])

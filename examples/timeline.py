@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 
@@ -48,12 +49,15 @@ def rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name and value of each line of the closing table."""
     counts, trained, retrained, held_back = (facts[k] for k in ("counts", "trained", "retrained", "held_back"))
     adds_up = f"{counts['decided']:,} = {counts['logged']:,} = {counts['prepared']:,} + {counts['rejected']:,}"
-    outcomes = f"{counts['outcomes']:,}, {counts['outcomes_sent_twice']:,}, {counts['outcomes_logged']:,}"
+    outcomes = (
+        f"{counts['outcomes']:,} sent, {counts['outcomes_sent_twice']:,} of them twice; "
+        f"{counts['outcomes_logged']:,} logged"
+    )
     return [
         ("data set", facts["dataset"]),
         ("held back from training", f"{held_back['decisions']:,} decisions of {held_back['users']:,} users"),
         ("decided = logged = prepared + rejected", adds_up),
-        ("outcomes sent, of them twice, logged", outcomes),
+        ("outcomes", outcomes),
         ("without the change", _verdict(facts["drift_quiet"])),
         ("the change", facts["shift"]),
         ("after the change", _verdict(facts["drift_shifted"])),
@@ -78,7 +82,7 @@ def page(facts: Mapping[str, Any]) -> str:
     longest = max(step["seconds"] for step in facts["steps"]) or 1.0
     items = "".join(
         f"<li><h3>{html.escape(step['title'])}</h3><div class=bar style='width:{100 * step['seconds'] / longest:.1f}%'>"
-        f"</div><p class=time>{html.escape(step['started_at'])} · {step['seconds']:.1f} s</p>"
+        f"</div><p class=time>{html.escape(_clock(step['started_at']))} · {step['seconds']:.1f} s</p>"
         + "".join(f"<p>{html.escape(line)}</p>" for line in step["said"])
         + "</li>"
         for step in facts["steps"]
@@ -88,5 +92,9 @@ def page(facts: Mapping[str, Any]) -> str:
 
 def _verdict(run: Mapping[str, Any]) -> str:
     if not run["alert"]:
-        return f"no alert on {run['rows']:,} decisions. {run['trigger']}"
+        return f"no alert on {run['rows']:,} decisions"
     return f"ALERT: {', '.join(run['columns'])}. {run['trigger']}"
+
+
+def _clock(time: str) -> str:
+    return f"{datetime.fromisoformat(time):%H:%M:%S} UTC"

@@ -21,7 +21,7 @@ def test_a_folder_with_other_files_is_not_cleared(tmp_path: Path, capsys: pytest
 @pytest.mark.timeout(900)
 def test_the_loop_closes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "loop"
-    said = main(["--dataset", "open-bandit", "--out", str(out), "--decisions", "500"])
+    said = main(["--dataset", "open-bandit", "--out", str(out), "--decisions", "500", "--learner", "linear"])
     text = capsys.readouterr()
     assert said == 0, text.err
     facts = json.loads((out / "loop.json").read_text())

@@ -103,8 +103,8 @@ def test_nobody_held_back_is_an_error() -> None:
 
 
 def facts() -> dict[str, Any]:
-    run = {"alert": False, "rows": 5, "columns": [], "trigger": "Nothing <to> do."}
-    loud = {"alert": True, "rows": 5, "columns": ["context.age"], "trigger": "Started."}
+    run = {"alert": False, "rows": 5, "columns": [], "trigger": "Nothing to do."}
+    loud = {"alert": True, "rows": 5, "columns": ["context.age"], "trigger": "Started <it>."}
     return {
         "dataset": "tiny", "held_back": {"users": 3, "decisions": 9}, "shift": "age > 3",
         "trained": {"champion_version": "1"},
@@ -112,11 +112,13 @@ def facts() -> dict[str, Any]:
         "counts": {"decided": 1234, "logged": 1234, "prepared": 1230, "rejected": 4, "outcomes": 7,
                    "outcomes_sent_twice": 2, "outcomes_logged": 7},
         "drift_quiet": run, "drift_shifted": loud, "drift_again": loud,
-        "steps": [{"title": "One", "started_at": "now", "said": ["a < b"], "seconds": 2.0}]}  # fmt: skip
+        "steps": [{"title": "One", "started_at": "2026-11-25T16:06:27+00:00", "said": ["a < b"],
+                   "seconds": 2.0}]}  # fmt: skip
 
 
 def test_the_table_and_the_page_show_the_counts() -> None:
     assert "decided = logged = prepared + rejected  1,234 = 1,234 = 1,230 + 4" in table(facts())
     shown = page(facts())
-    assert "1,234 = 1,234 = 1,230 + 4" in shown and "a &lt; b" in shown and "Nothing &lt;to&gt; do." in shown
+    assert "1,234 = 1,234 = 1,230 + 4" in shown and "a &lt; b" in shown
+    assert "ALERT: context.age. Started &lt;it&gt;." in shown and "16:06:27 UTC" in shown
     assert "http" not in shown  # nothing is fetched

@@ -109,7 +109,12 @@ def whole_number(name: str, value: object, minimum: int) -> int:
         >>> whole_number("folds", 3.0, 2)
         3
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < minimum:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not float(value).is_integer()
+        or value < minimum
+    ):
         raise InvalidInputError(describe(name, value, f"must be a whole number >= {minimum}"))
     return int(value)
 

@@ -14,7 +14,14 @@ from homing.learners import make, names, objective_weights
 from homing.learners.doubly_robust import chosen_for_heads, doubly_robust_values
 from homing.learners.policy_problem import PolicyProblem
 from homing.log import LoggedDataset
-from homing.policies import dataset_probs, load_policy, save_policy
+from homing.policies import (
+    BilinearScorer,
+    MessageSharesPolicy,
+    SoftmaxPolicy,
+    dataset_probs,
+    load_policy,
+    save_policy,
+)
 
 N = 6000
 
@@ -107,7 +114,8 @@ def test_weights_at_run_time_turn_the_choice(name, two_objectives, rng) -> None:
 def test_weights_in_training_are_what_is_optimised(two_objectives, rng) -> None:
     data = two_objectives.log(4000, rng)
     for j, name in enumerate(data.objectives):
-        policy = make("doubly-robust", epsilon=0.0).fit(data, weights={name: 2.0}, rng=rng)
+        learner = make("doubly-robust", epsilon=0.0, model_penalties=[30.0])
+        policy = learner.fit(data, weights={name: 2.0}, rng=rng)
         assert two_objectives.value(policy)[j] > 0.95 * two_objectives.best(np.eye(2)[j])[j]
 
 
@@ -162,6 +170,22 @@ def test_gradient_is_that_of_finite_differences(two_objectives, rng) -> None:
             assert float(tensors[number].grad[index]) == pytest.approx(slope, abs=1e-6)
 
 
+def test_the_policy_scored_with_numpy_is_the_one_optimised_in_torch(two_objectives, rng) -> None:
+    """Σ_a π(a|x) Γ(x, a): by the torch problem, and from the probabilities that serving computes without torch."""
+    data = two_objectives.log(200, rng)
+    weights, deviation = np.array([1.0, -2.0]), np.array([0.5, 0.4])
+    gamma, reference = rng.normal(size=(200, 4, 2)), MessageSharesPolicy(np.array([0.1, 0.2, 0.3, 0.4]))
+    problem = PolicyProblem.of(data, gamma, dataset_probs(reference, data), weights, deviation)
+    cross, own = (rng.normal(size=s).astype(np.float32) for s in ((2, 4, 3), (2, 4)))
+    found = problem.direction_values([torch.from_numpy(cross), torch.from_numpy(own)], np.arange(200))
+    policy = SoftmaxPolicy(BilinearScorer(cross, own, weights, deviation), 1.0, reference)
+    for s, given in enumerate((None, np.array([1.0, 0.0]), np.array([0.0, -1.0]))):
+        probs = dataset_probs(policy, data, weights=given)
+        unit = np.linalg.norm((weights if given is None else given) * deviation)
+        value = (probs * (gamma @ (weights if given is None else given))).sum(axis=1) / unit
+        np.testing.assert_allclose(found[:, s], value, atol=2e-5)  # float32 logits of about 10
+
+
 def test_value_of_the_problem_is_the_doubly_robust_estimate(two_objectives, rng) -> None:
     """By the definition, with plain NumPy, at the starting point (the reference) and without scaling."""
     data = two_objectives.log(50, rng)
@@ -196,6 +220,8 @@ def test_each_head_is_as_free_as_a_direction_that_uses_it_needs() -> None:
     [
         ({"folds": 1}, "folds == 1, must be a whole number >= 2"),
         ({"folds": 2.5}, "folds == 2.5, must be a whole number"),
+        ({"folds": float("nan")}, "folds == nan, must be a whole number"),
+        ({"folds": float("inf")}, "folds == inf, must be a whole number"),
         ({"penalties": []}, "penalties == .* must be a list of numbers > 0"),
         ({"epsilon": 2}, r"epsilon == 2, must be in \[0, 1\]"),
         ({"validation_share": 1.0}, r"validation_share == 1.0, must be in \(0, 1\)"),

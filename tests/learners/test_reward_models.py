@@ -11,8 +11,10 @@ from homing.errors import InvalidInputError
 from homing.learners import fit_reward_model
 from homing.learners.calibration import calibrate
 from homing.learners.examples import Examples, links_of
-from homing.learners.linear_fit import fit_bilinear
+from homing.learners.linear_fit import fit_bilinear, raw_output
+from homing.learners.neural_fit import SharedTrunk
 from homing.log import CandidateStore, LoggedDataset
+from homing.policies import LinearRewardModel, NeuralRewardModel
 
 
 def expanded(x: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -129,6 +131,23 @@ def test_a_model_that_held_out_users_contradict_predicts_the_training_mean(link,
     assert found.slope == 0.0
     level = 1 / (1 + np.exp(-found.offset)) if link == "logit" else found.offset
     assert level == pytest.approx(reward.mean(), rel=1e-9)
+
+
+def test_numpy_scores_are_torchs(rng) -> None:
+    """The same parameters in the modules that are trained and in the models that are served."""
+    x, c = rng.normal(size=(50, 3)).astype(np.float32), rng.normal(size=(50, 1, 4)).astype(np.float32)
+    given = torch.from_numpy(x), torch.from_numpy(c[:, 0])
+    rest = {"links": ("logit", "identity"), "slope": np.ones(2), "offset": np.zeros(2), "weights": np.ones(2)}
+    net = SharedTrunk(3, 4, 2, (8, 5), torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for part in net.parameters():
+            part.copy_(torch.from_numpy(rng.normal(size=part.shape)))
+        wanted = net(*given).numpy()
+    served = NeuralRewardModel(**{name: part.numpy() for name, part in net.state_dict().items()}, **rest)
+    np.testing.assert_allclose(served.raw(x, c)[:, 0], wanted, rtol=1e-4, atol=1e-4)
+    parts = [rng.normal(size=s).astype(np.float32) for s in ((2, 4, 3), (2, 4), (2, 3), (2,))]
+    wanted = raw_output([torch.from_numpy(part) for part in parts], *given).numpy()
+    np.testing.assert_allclose(LinearRewardModel(*parts, **rest).raw(x, c)[:, 0], wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_early_stopping_keeps_the_best_epoch(world, rng) -> None:

@@ -19,14 +19,14 @@ def check_probability(name: str, value: float, *, next_step: str = "") -> float:
     >>> check_probability("level", 0.95)
     0.95
     """
-    if not (isinstance(value, int | float) and 0.0 < value < 1.0):
+    if not (isinstance(value, int | float | np.number) and 0.0 < value < 1.0):
         raise InvalidInputError(describe(name, value, "must be in (0, 1)", next_step))
     return float(value)
 
 
 def check_positive(name: str, value: float, *, next_step: str = "") -> float:
     """Return `value` if it is finite and greater than 0."""
-    if not (isinstance(value, int | float) and np.isfinite(value) and value > 0):
+    if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
         raise InvalidInputError(describe(name, value, "must be a finite number > 0", next_step))
     return float(value)
 
@@ -58,6 +58,8 @@ def check_shape(
 def check_finite(name: str, array: ArrayLike, *, next_step: str = "") -> NDArray[np.generic]:
     """Return `array` if it holds neither NaN nor infinity."""
     out = np.asarray(array)
+    if out.dtype.kind not in "biuf":
+        raise _no_numbers(name, out, next_step)
     bad = ~np.isfinite(out)
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -73,7 +75,10 @@ def check_propensity(name: str, array: ArrayLike) -> NDArray[np.float64]:
     >>> check_propensity("propensity", [0.5, 1.0]).dtype
     dtype('float64')
     """
-    out = np.asarray(array, dtype=np.float64)
+    try:
+        out = np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _no_numbers(name, np.asarray(array)) from error
     bad = ~((out > 0.0) & (out <= 1.0))
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -86,6 +91,10 @@ def check_propensity(name: str, array: ArrayLike) -> NDArray[np.float64]:
             )
         )
     return out
+
+
+def _no_numbers(name: str, array: NDArray[np.generic], next_step: str = "") -> InvalidInputError:
+    return InvalidInputError(describe(f"{name}.dtype", str(array.dtype), "must be numbers", next_step))
 
 
 def _subscript(index: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from homing.datasets.registry import card, load, objectives
+from homing.datasets.registry import card, check_options, load, objectives
 from homing.log import DecisionLog
 from homing.log.ragged import Ragged, as_mask
 
@@ -117,6 +117,7 @@ def describe(name: str, path: str | Path | None = None, **options: object) -> De
         ...
     """
     about = card(name)
+    check_options(name, options)
     counts = None if path is None and about.needs_path else count(load(name, path, **options))
     return Description(
         name=about.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -66,11 +67,8 @@ def load(name: str, path: str | Path | None = None, **options: object) -> Decisi
             ...
         homing.errors.UnknownNameError: dataset == 'hilstrom', must be one of ... Did you mean 'hillstrom'?
     """
+    check_options(name, options)
     read = _adapter(name).read
-    known = [option for option in inspect.signature(read).parameters if option != "path"]
-    for option in options:
-        if option not in known:
-            raise unknown_name(f"option of {name}", option, known)
     try:
         import polars as pl
     except ImportError as error:
@@ -84,6 +82,14 @@ def load(name: str, path: str | Path | None = None, **options: object) -> Decisi
         where = None if path is None else str(path)
         raise InvalidInputError(describe(f"files of {name}", where, bound, "Get a fresh copy of them.")) from error
     return log
+
+
+def check_options(name: str, options: Iterable[str]) -> None:
+    """Raise UnknownNameError for an option that the data set does not have."""
+    known = [option for option in inspect.signature(_adapter(name).read).parameters if option != "path"]
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of {name}", option, known)
 
 
 def objectives(name: str) -> Objectives:

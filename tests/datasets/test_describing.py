@@ -70,6 +70,8 @@ def test_describe_passes_options_on(folders, capsys):
     assert json.loads(capsys.readouterr().out)["counts"]["max_candidates"] == 81
     with pytest.raises(UnknownNameError, match="option of hillstrom == 'behaviour'"):
         run("describe", "hillstrom", "--path", path, "--behaviour", "bts")
+    with pytest.raises(UnknownNameError, match="option of hillstrom == 'behaviour'"):
+        run("describe", "hillstrom", "--behaviour", "bts")
 
 
 def test_the_guide_in_the_repository_says_what_the_cards_say():

@@ -120,7 +120,7 @@ class Summary:
         verdict = str(self.gate["verdict"]).upper()
         lines += ["", *_section("Verdict", [verdict, *(str(reason) for reason in self.gate["reasons"])])]
         lines += ["", *_section("Registry", [self.registered()])]
-        lines += ["", *_section("Look", self._look())]
+        lines += ["", *_hang("Look", self._look())]  # commands are copied: no line breaks
         wall, cpu = sum(self.seconds.values()), sum(self.cpu_seconds.values())
         lines += ["", *_section("Time", [f"{wall:.0f} s in the steps ({cpu:.0f} s of processor time)"])]
         return "\n".join(lines)
@@ -195,7 +195,11 @@ def _section(title: str, lines: list[str]) -> list[str]:
     out: list[str] = []
     for line in lines:
         out += textwrap.wrap(line, WIDTH - 10, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return [f"{title if i == 0 else '':<10}{line}" for i, line in enumerate(out)]
+    return _hang(title, out)
+
+
+def _hang(title: str, lines: list[str]) -> list[str]:
+    return [f"{title if i == 0 else '':<10}{line}" for i, line in enumerate(lines)]
 
 
 def _read(path: Path) -> dict[str, Any]:

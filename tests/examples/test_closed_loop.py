@@ -27,7 +27,7 @@ def test_the_loop_closes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     facts = json.loads((out / "loop.json").read_text())
     counts = facts["counts"]
     assert counts["decided"] == counts["logged"] == counts["prepared"] + counts["rejected"] == 1000
-    assert counts["outcomes_logged"] == counts["outcomes"]
+    assert counts["outcomes_logged"] == counts["outcomes"] and counts["outcomes_sent_twice"] > 0
     assert [facts[f"drift_{name}"]["alert"] for name in ("quiet", "shifted", "again")] == [False, True, True]
     assert "started retraining run" in facts["drift_shifted"]["trigger"]
     assert "was started before" in facts["drift_again"]["trigger"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -206,7 +207,9 @@ def _clusters(dataset: LoggedDataset, cluster: str | NDArray[np.integer]) -> tup
         if cluster == "decision":
             return Clusters(np.arange(dataset.n), dataset.n), "decision"
         raise unknown_name("cluster", cluster, ("user", "decision"), "Or pass labels (n,).")
-    return Clusters.of(np.asarray(check_shape("cluster", cluster, (dataset.n,)))), "custom"
+    clusters = Clusters.of(np.asarray(check_shape("cluster", cluster, (dataset.n,))))
+    # Named by what they hold: influences of other clusters must not be paired.
+    return clusters, f"custom {hashlib.sha256(clusters.code.tobytes()).hexdigest()[:12]}"
 
 
 def _message_table(dataset: LoggedDataset, probs: FloatArray, messages: Messages) -> tuple[MessageSupport, ...]:

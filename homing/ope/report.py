@@ -33,7 +33,7 @@ class OPEReport:
         n: decisions in the log (trajectories in a sequential report).
         n_users: independent clusters.
         level: nominal coverage of the intervals.
-        cluster: what rows were taken to depend within: `user`, `decision`, or `custom`.
+        cluster: what rows were taken to depend within: `user`, `decision`, or `custom` and a digest of the labels.
         unit: what a value is counted per: `decision` or `user` (sequential).
         gamma: the discount per decision of a sequential report, None otherwise.
         estimates: by (estimator, objective).

@@ -119,7 +119,11 @@ def test_reports_clustered_differently_do_not_compare(random_case):
 def test_clusters_can_be_given(random_case):
     log, _, target, _ = random_case()
     by_user, given = evaluate_policy(log, target), evaluate_policy(log, target, cluster=log.user * 7)
-    assert given.estimates == by_user.estimates and given.cluster == "custom"
+    assert given.estimates == by_user.estimates and given.cluster.startswith("custom ")
+    assert compare(given, evaluate_policy(log, target, cluster=log.user * 3), "clicked", "ips").value == 0.0
+    shifted = evaluate_policy(log, target, cluster=np.roll(log.user, 1))  # as many, but others
+    with pytest.raises(InvalidInputError, match=r"champion\.cluster == 'custom .*, must be 'custom "):
+        compare(given, shifted, "clicked", "ips")
     with pytest.raises(UnknownNameError, match=r"cluster == 'users'.*Did you mean 'user'"):
         evaluate_policy(log, target, cluster="users")
     with pytest.raises(InvalidInputError, match=r"cluster\.shape"):

@@ -95,6 +95,9 @@ def write_log(log: DecisionLog, path: AnyPath, *, name: str | None = None) -> No
             writers["outcomes"].write(batch)
         if not writers["decisions"].n_rows and not data_files(root / "decisions"):
             write_empty(root, log.schema, part)
+        # On disk, all of them, before any is visible: a disk that fills up leaves no part of the log.
+        for writer in writers.values():
+            writer.finish()
         # Outcomes first: a reader that comes between sees outcomes without their decision, never lost ones.
         writers["outcomes"].commit()
         writers["decisions"].commit()

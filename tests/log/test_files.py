@@ -136,6 +136,18 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        if "decisions" in path.parts:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing_module, "_sync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_log(make_log(2), tmp_path / "log")
+    # Neither outcomes without their decisions, nor half a file, nor empty folders.
+    assert [*(tmp_path / "log").rglob("*")] == []
+
+
 def test_unfinished_files_are_not_data(tmp_path: Path) -> None:
     write_log(make_log(2), tmp_path)
     day = next((tmp_path / "decisions").iterdir())

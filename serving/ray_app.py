@@ -54,8 +54,9 @@ def build(args: Mapping[str, str] | None = None) -> Any:
     return DecisionApplication.bind(dict(args or {}))
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
-    """Serve on this machine until `stop` is set, then export what is left."""
+def run(settings: Settings) -> None:
+    """Serve on this machine until SIGINT or SIGTERM, then export what is left."""
+    stop = _stop_on_signals()
     preflight(settings)
     with tempfile.TemporaryDirectory(prefix="homing-ray-") as folder:
         ray.init(
@@ -68,11 +69,14 @@ def run(settings: Settings, stop: threading.Event) -> None:
             log_to_driver=False,
         )
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        _stop_on_signals(stop)  # again: Ray puts its own handler of SIGTERM in place, which ends without the export
         try:
             serve.start(http_options={"host": settings.host, "port": settings.port, "request_timeout_s": 30})
             serve.run(build(settings.to_environment()), name="homing", route_prefix="/")
             print(_welcome(settings), flush=True)
-            stop.wait()
+            # In turns: with MLflow and Ray in one process, a signal was seen not to end a plain wait.
+            while not stop.wait(0.2):
+                pass
             print("\nStopping: exporting the log …", flush=True)
         finally:
             serve.shutdown()
@@ -85,6 +89,13 @@ def run(settings: Settings, stop: threading.Event) -> None:
         f"{rows['exported_decisions']} decisions and {rows['exported_outcomes']} outcomes are in {settings.log_dir}"
         f" ({counts.decisions} and {counts.outcomes} of them new)."
     )
+
+
+def _stop_on_signals(stop: threading.Event | None = None) -> threading.Event:
+    stop = threading.Event() if stop is None else stop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _welcome(settings: Settings) -> str:
@@ -103,11 +114,8 @@ def _welcome(settings: Settings) -> str:
 
 def main() -> int:
     """The entry point; the exit status is 2 for a mistake that a person can correct."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        run(Settings.from_environment(os.environ), stop)
+        run(Settings.from_environment(os.environ))
     except HomingError as error:
         print(error, file=sys.stderr)
         return 2

@@ -152,9 +152,7 @@ def test_a_server_that_is_no_mlflow_is_named() -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(
-        InvalidInputError, match=r"registry == .* must be a file in a folder that can be made \("
-    ):
+    with pytest.raises(InvalidInputError, match=r"registry == .* must be a file in a folder that can be made \("):
         open_registry(f"mlflow+sqlite:///{tmp_path}/file/mlflow.db")
 
 

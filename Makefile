@@ -5,7 +5,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-DATASET ?= open-bandit
+# Your own decision log takes the data set's place: LOG=folder OBJECTIVES=objectives.yaml RULES=promotion.yaml.
+LOG ?=
+OBJECTIVES ?=
+RULES ?=
+DATASET ?= $(if $(LOG),,open-bandit)
 DATA ?=
 LEARNER ?=
 SEED ?= 0
@@ -24,7 +28,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 
 help: ## Show what one can do
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: DATASET (open-bandit, hillstrom, heartsteps, starbucks), DATA (your copy of it), LEARNER, SEED, REGISTRY, HOST\n'
+	@printf '\nVariables: DATASET (open-bandit, hillstrom, heartsteps, starbucks), DATA (your copy of it), LEARNER, SEED, REGISTRY, HOST;\nyour own log: LOG, OBJECTIVES, RULES\n'
 
 ##@ The loop
 setup: ## Create the environment in .venv from the hashed lock (other targets do it when needed)
@@ -32,7 +36,8 @@ setup: ## Create the environment in .venv from the hashed lock (other targets do
 	@$(PYTHON) requirements/install.py --venv $(VENV)
 
 run: setup ## Prepare, train, evaluate, gate and register on one machine, and say what came out
-	@$(PY) -m pipelines.run --dataset $(DATASET) $(if $(DATA),--data "$(DATA)") $(if $(LEARNER),--learner $(LEARNER)) \
+	@$(PY) -m pipelines.run $(if $(DATASET),--dataset $(DATASET)) $(if $(DATA),--data "$(DATA)") $(if $(LOG),--log "$(LOG)") \
+		$(if $(OBJECTIVES),--objectives "$(OBJECTIVES)") $(if $(RULES),--rules "$(RULES)") $(if $(LEARNER),--learner $(LEARNER)) \
 		--registry "$(REGISTRY)" --out "$(RUNS)" --seed $(SEED) $(if $(HOST),--host "$(HOST)")
 
 loop: setup ## The whole story: train, serve, decide over HTTP, drift, alert, retrain

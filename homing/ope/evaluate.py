@@ -143,7 +143,7 @@ def check_action_probs(dataset: LoggedDataset, action_probs: ArrayLike) -> Float
     """
     shaped = check_shape("action_probs", np.asarray(action_probs, dtype=np.float64), (dataset.n, dataset.k))
     probs: FloatArray = np.asarray(check_finite("action_probs", shaped), dtype=np.float64)
-    if (probs < 0).any():
+    if probs.min(initial=0.0) < 0:
         row, column = (int(i) for i in np.argwhere(probs < 0)[0])
         raise InvalidInputError(describe(f"action_probs[{row}, {column}]", float(probs[row, column]), "must be >= 0"))
     if (probs[~dataset.eligible] > 0).any():
@@ -214,7 +214,7 @@ def _clusters(dataset: LoggedDataset, cluster: str | NDArray[np.integer]) -> tup
 
 def _message_table(dataset: LoggedDataset, probs: FloatArray, messages: Messages) -> tuple[MessageSupport, ...]:
     """One line a message, the policy's favourites first."""
-    eligible = messages.totals(dataset.eligible.astype(np.float64))
+    eligible = messages.counts(dataset.eligible)
     logged = np.bincount(messages.code[np.arange(dataset.n), dataset.action], minlength=len(messages.names))
     share = messages.totals(probs) / dataset.n
     order = np.lexsort((np.arange(len(share)), -logged, -share))

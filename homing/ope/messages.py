@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,15 +56,25 @@ class Messages:
                 flat = np.where(unknown, np.int32(len(names)), flat)
                 names.append(OTHER)
             flat = np.where(position == 0, np.int32(0), flat)
+        if len(flat) == dataset.n * k:  # no padding
+            return cls(tuple(names), flat.reshape(dataset.n, k))
         code = np.full((dataset.n, k), -1, dtype=np.int32)
-        code[np.repeat(np.arange(dataset.n), counts), position] = flat
+        code[np.arange(k) < counts[:, None]] = flat
         return cls(tuple(names), code)
 
     def totals(self, values: FloatArray) -> FloatArray:
         """Sums by message (len(names),) of values (n, k)."""
-        real = self.code >= 0
-        sums = np.bincount(self.code[real], weights=values[real], minlength=len(self.names))
-        return np.asarray(sums, dtype=np.float64)
+        sums = np.bincount(self._bins, weights=values.reshape(-1), minlength=len(self.names) + 1)
+        return np.asarray(sums[1:], dtype=np.float64)
+
+    def counts(self, where: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many candidates there are of each message (len(names),) where bool (n, k) holds; padding never counts."""
+        return np.bincount(self._bins[where.reshape(-1)], minlength=len(self.names) + 1)[1:]
+
+    @cached_property
+    def _bins(self) -> NDArray[np.intp]:
+        """One bin for each cell (n · k,), padding in bin 0: selecting cells would cost more than summing them."""
+        return np.add(self.code, 1, dtype=np.intp).reshape(-1)
 
     def always(self, name: str, eligible: NDArray[np.bool_]) -> tuple[FloatArray, float]:
         """The policy that sends one message wherever it is eligible, and the share of rows where it is.

@@ -177,10 +177,12 @@ def unsupported_share(dataset: LoggedDataset, probs: FloatArray, messages: Messa
     n = dataset.n
     logged = messages.code[np.arange(n), dataset.action]
     never = np.bincount(logged, minlength=len(messages.names)) == 0
+    certain = dataset.propensity >= 1.0 - 1e-12
+    if dataset.probs is None and not never.any() and not certain.any():
+        return 0.0, ()
     missing = never[messages.code] & (messages.code >= 0)
     if dataset.probs is not None:
         missing |= dataset.probs <= 0.0
-    certain = dataset.propensity >= 1.0 - 1e-12
     if certain.any():
         missing |= certain[:, None]
     missing[np.arange(n), dataset.action] = False  # what was done was possible

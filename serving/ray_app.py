@@ -22,7 +22,7 @@ import ray
 from ray import serve
 
 from homing.decisions import SqliteLedger, export
-from homing.errors import HomingError
+from homing.errors import HomingError, describe
 from serving.runtime import preflight
 from serving.settings import Settings
 
@@ -58,16 +58,9 @@ def run(settings: Settings) -> None:
     """Serve on this machine until SIGINT or SIGTERM, then export what is left."""
     stop = _stop_on_signals()
     preflight(settings)
-    with tempfile.TemporaryDirectory(prefix="homing-ray-") as folder:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            num_cpus=1,
-            _temp_dir=folder,
-            _node_ip_address="127.0.0.1",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+    # Not in TMPDIR: the paths of Ray's sockets, some 60 characters longer, may have 100 bytes.
+    with tempfile.TemporaryDirectory(prefix="homing-ray-", dir="/tmp") as folder:
+        _start_ray(folder)
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         _stop_on_signals(stop)  # again: Ray puts its own handler of SIGTERM in place, which ends without the export
         try:
@@ -89,6 +82,28 @@ def run(settings: Settings) -> None:
         f"{rows['exported_decisions']} decisions and {rows['exported_outcomes']} outcomes are in {settings.log_dir}"
         f" ({counts.decisions} and {counts.outcomes} of them new)."
     )
+
+
+def _start_ray(folder: str, attempts: int = 3) -> None:
+    """Start a Ray of our own, again when its node was not up within Ray's fixed 30 seconds (a busy machine)."""
+    for attempt in range(attempts):
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                num_cpus=1,
+                _temp_dir=f"{folder}/{attempt}",
+                _node_ip_address="127.0.0.1",
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+            return
+        except Exception as error:  # Ray raises no narrower type here
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    bound = f"must be up within 30 seconds, tried {attempts} times"
+    raise HomingError(describe("Ray's node", "not started", bound, "Look at what else keeps this machine busy."))
 
 
 def _stop_on_signals(stop: threading.Event | None = None) -> threading.Event:

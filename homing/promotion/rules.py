@@ -143,7 +143,8 @@ def _explain(error: ValidationError, source: str) -> Exception:
     if first["type"] == "extra_forbidden":
         inner: dict[str, type[_Strict]] = {"objectives": ObjectiveRule, "guardrails": Guardrail}
         known = inner.get(str(first["loc"][0]), PromotionRules) if len(first["loc"]) > 1 else PromotionRules
-        return unknown_name(f"{source}: {place}", str(first["loc"][-1]), known.model_fields, f"In {source}.")
+        inside = f" of {'.'.join(str(part) for part in first['loc'][:-1])!r}" if len(first["loc"]) > 1 else ""
+        return unknown_name(f"{source}: key{inside}", str(first["loc"][-1]), known.model_fields)
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     name = f"{source}: {place}" if place else source

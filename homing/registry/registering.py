@@ -141,7 +141,11 @@ def register_run(
         compared_with = compared_with or baseline_version
     version = registry.register(Path(policy), report, alias=CHALLENGER if verdict != "refuse" else None)
     note = ""
-    if verdict == "promote" and champion.version not in (version, compared_with):
+    if champion.version == version and verdict != "promote":
+        # An earlier attempt got this far, and this one compared the champion with itself. It keeps its one alias.
+        registry.promote(version)
+        note = "An earlier attempt of this run had done so already; its verdict stands, not this one's."
+    elif verdict == "promote" and champion.version not in (version, compared_with):
         note = (
             f"It was compared with version {compared_with or 'of the baseline'}, but version {champion.version} is the "
             "champion by now: run again to compare with that one."

@@ -29,14 +29,17 @@ def test_rules_survive_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        pytest.param("objective: {}", UnknownNameError, r"Did you mean 'objectives'\? In rules\.yaml", id="key"),
+        pytest.param(
+            "objective: {}", UnknownNameError,
+            r"^rules\.yaml: key == 'objective', .*Did you mean 'objectives'\?$", id="key",
+        ),
         pytest.param(
             "objectives: {a: {rule: superiority, margn: 1}}", UnknownNameError,
-            r"rules\.yaml: objectives\.a\.margn == 'margn'.*Did you mean 'margin'", id="key of an objective",
+            r"rules\.yaml: key of 'objectives\.a' == 'margn'.*Did you mean 'margin'", id="key of an objective",
         ),
         pytest.param(
             "{objectives: {a: {rule: superiority}}, guardrails: {a: {limt: 1}}}", UnknownNameError,
-            r"guardrails\.a\.limt.*Did you mean 'limit'", id="key of a guardrail",
+            r"key of 'guardrails\.a' == 'limt'.*Did you mean 'limit'", id="key of a guardrail",
         ),
         pytest.param(
             "objectives: {a: {rule: better}}", InvalidInputError,

@@ -294,6 +294,16 @@ def test_the_first_run_makes_the_baseline_champion(
     assert [v.aliases for v in registry.versions()] == [(), (), (), ("champion",)]
 
 
+def test_a_run_that_is_repeated_after_its_promotion_keeps_it(
+    register: Callable[..., object], registry: ModelRegistry
+) -> None:
+    register("first", "promote")
+    again = register("first", "hold", compared_with="2")  # the champion against itself is no better
+    assert (again.version, again.promoted, again.champion_version) == ("2", True, "2")
+    assert "made it the champion. An earlier attempt of this run had done so already" in again.to_text()
+    assert [v.aliases for v in registry.versions()] == [(), ("champion",)]
+
+
 def test_a_verdict_against_an_older_champion_does_not_promote(register: Callable[..., object]) -> None:
     register("first", "promote")
     late = register("late", "promote", compared_with="1")

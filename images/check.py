@@ -54,10 +54,10 @@ class Image:
 IMAGES = {
     "train": Image(
         "train",
-        ("torch", "mlflow", "kfp", "polars"),
+        ("torch", "mlflow", "kfp", "polars", "psycopg2-binary", "boto3"),
         ("ray", "kserve", "evidently"),
         ("homing.datasets", "homing.learners", "homing.ope", "homing.promotion", "components.pages", "mlflow.server",
-         "pipelines.training", "pipelines.local", "pipelines.submit"),
+         "psycopg2", "boto3", "pipelines.training", "pipelines.local", "pipelines.submit"),
         ("--help",),
     ),
     "serve": Image(

@@ -59,7 +59,7 @@ test: setup ## All tests, as continuous integration runs them
 
 check: setup ## Lint, types and the quick tests (under three minutes)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
-	@$(PY) -m pytest -m "not slow" -q
+	@$(PY) -m pytest -m "not slow" -q -n auto
 
 format: setup ## Format the code and fix what the linter can
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .

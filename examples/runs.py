@@ -27,9 +27,9 @@ def told(command: Sequence[str], cwd: Path, hidden: Mapping[str, str]) -> tuple[
         SystemExit: if it fails.
     """
     begun = time.monotonic()
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env=environment({"PYTHONUNBUFFERED": "1"}), check=False
-    )
+    # As a person would call it, not as a part of another make.
+    variables = {name: value for name, value in environment({}).items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=variables, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     text = done.stdout

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class Estimate:
         upper: upper end of the two-sided interval.
         level: nominal coverage of [lower, upper].
         df: degrees of freedom of the t quantile, clusters minus one.
+        interval: how the interval was made, a name from `homing.ope.INTERVALS`.
 
     Example:
         >>> print(Estimate(0.2, 0.05, 0.1, 0.3, 0.95, 40))
@@ -39,17 +41,39 @@ class Estimate:
     upper: float
     level: float
     df: int
+    interval: str = "cluster-t"
 
     def at(self, level: float) -> Estimate:
-        """The same estimate with the interval of another level."""
+        """The same estimate with the t interval of another level.
+
+        Raises:
+            InvalidInputError: if it has another kind of interval, which needs more than the standard error.
+        """
+        if self.interval != "cluster-t":
+            raise InvalidInputError(
+                describe(
+                    "interval",
+                    self.interval,
+                    "must be 'cluster-t' to change its level",
+                    "Ask the report: report.estimate_at(objective, estimator, level=…).",
+                )
+            )
         half = t_quantile(level, self.df) * self.std_error
         return Estimate(self.value, self.std_error, self.value - half, self.value + half, level, self.df)
 
+    def between(self, lower: float, upper: float, interval: str) -> Estimate:
+        """The same estimate and standard error with an interval of another kind."""
+        return replace(self, lower=float(lower), upper=float(upper), interval=interval)
+
     def shifted(self, by: float) -> Estimate:
         """The estimate of this quantity plus a constant."""
-        return Estimate(self.value + by, self.std_error, self.lower + by, self.upper + by, self.level, self.df)
+        return replace(self, value=self.value + by, lower=self.lower + by, upper=self.upper + by)
 
-    def to_dict(self) -> dict[str, float | int]:
+    def negated(self) -> Estimate:
+        """The estimate of minus this quantity."""
+        return replace(self, value=-self.value, lower=-self.upper, upper=-self.lower)
+
+    def to_dict(self) -> dict[str, float | int | str]:
         """Plain numbers for strict JSON."""
         return {
             "value": self.value,
@@ -58,10 +82,11 @@ class Estimate:
             "upper": self.upper,
             "level": self.level,
             "df": self.df,
+            "interval": self.interval,
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, float]) -> Estimate:
+    def from_dict(cls, data: Mapping[str, Any]) -> Estimate:
         """Read back what `to_dict` wrote."""
         return cls(
             float(data["value"]),
@@ -70,6 +95,7 @@ class Estimate:
             float(data["upper"]),
             float(data["level"]),
             int(data["df"]),
+            str(data.get("interval", "cluster-t")),
         )
 
     def __str__(self) -> str:

@@ -1,0 +1,149 @@
+"""What an interval receives, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.checks import check_positive
+from homing.errors import InvalidInputError, describe
+from homing.ope.estimate import Estimate
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is known of a log before it is seen: how large a weight can be, and within what a reward lies.
+
+    True bounds come from the design (the logging policy's exploration floor, a click is 0 or 1), never from the sample:
+    the largest value seen is not a bound.
+
+    Attributes:
+        max_weight: the largest importance weight π / propensity that could occur; None where it is not known.
+        reward: (least, greatest) reward of one decision, by objective; others are not known.
+
+    Example:
+        >>> Bounds(max_weight=9.0, reward={"clicked": (0.0, 1.0)}).max_weight
+        9.0
+    """
+
+    max_weight: float | None = None
+    reward: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.max_weight is not None:
+            check_positive("bounds.max_weight", self.max_weight)
+        for name, (low, high) in self.reward.items():
+            if not -np.inf < low < high < np.inf:
+                raise InvalidInputError(
+                    describe(f"bounds.reward[{name!r}]", (low, high), "must be finite, the first below the second")
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A term of an estimate that has a normaliser of its own.
+
+    Under counts c_g of the users the term moves by Σ c_g ψ_g / Σ c_g s_g: that is how a ratio is recomputed exactly
+    from sums.
+
+    Attributes:
+        psi: (G,), each user's contribution to the error; sums to 0.
+        share: (G,), each user's share of the normaliser (of all decisions, of all weight); sums to 1.
+    """
+
+    psi: FloatArray
+    share: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """One estimate, or a difference of two, by user: all that an interval may use.
+
+    Attributes:
+        value: the point estimate.
+        psi: (G,), each user's contribution to the error.
+        parts: its terms by normaliser; their ψ sum to `psi`. Empty where only `psi` is known.
+        extremes: least and greatest influence φ that one decision could have, given what weights and rewards are
+            possible; None where that is not known. A user of average length whose decisions are all like that
+            contributes ψ = φ / G.
+        limits: what the value cannot leave; None where that is not known.
+        bounded: whether `extremes` follow from declared `Bounds` alone, not from what was seen.
+    """
+
+    value: float
+    psi: FloatArray
+    parts: tuple[Part, ...] = ()
+    extremes: tuple[float, float] | None = None
+    limits: tuple[float, float] | None = None
+    bounded: bool = False
+
+    def minus(self, other: Contributions, factor: float = 1.0) -> Contributions:
+        """This minus `factor` times another on the same users: what both share cancels, user by user.
+
+        The extremes are those of a decision that is the worst for one and the best for the other.
+        """
+        parts: tuple[Part, ...] = ()
+        if self.parts and other.parts:
+            parts = (*self.parts, *(Part(-factor * part.psi, part.share) for part in other.parts))
+        return Contributions(
+            value=self.value - factor * other.value,
+            psi=self.psi - factor * other.psi,
+            parts=parts,
+            extremes=_difference(self.extremes, other.extremes, factor),
+            limits=_difference(self.limits, other.limits, factor),
+            bounded=self.bounded and other.bounded,
+        )
+
+
+def _difference(
+    one: tuple[float, float] | None, two: tuple[float, float] | None, factor: float
+) -> tuple[float, float] | None:
+    """Interval arithmetic: what one - factor · two can be."""
+    if one is None or two is None:
+        return None
+    low, high = sorted((factor * two[0], factor * two[1]))
+    return one[0] - high, one[1] - low
+
+
+@runtime_checkable
+class Interval(Protocol):
+    """Maps contributions to estimates with their intervals.
+
+    A new interval is one file with a frozen dataclass like this one and one line in `INTERVALS`:
+
+    Example:
+        >>> from homing.ope.estimate import interval
+        >>> @dataclass(frozen=True)
+        ... class TwoErrors:
+        ...     name: str = "two-errors"
+        ...     def __call__(self, items, level, rng=None):
+        ...         return tuple(interval(item.value, item.psi, level) for item in items)
+        >>> TwoErrors()([Contributions(0.5, np.array([-0.1, 0.1]))], 0.95)[0].value
+        0.5
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in reports."""
+        ...
+
+    def __call__(
+        self, items: Sequence[Contributions], level: float, rng: np.random.Generator | None = None
+    ) -> tuple[Estimate, ...]:
+        """One estimate an item; all items are on the same users."""
+        ...
+
+
+def clipped(estimate: Estimate, limits: tuple[float, float] | None) -> Estimate:
+    """The estimate with its interval inside of what the value cannot leave, but never without the value itself."""
+    if limits is None:
+        return estimate
+    lower = min(max(estimate.lower, limits[0]), estimate.value)
+    upper = max(min(estimate.upper, limits[1]), estimate.value)
+    return estimate.between(lower, upper, estimate.interval)

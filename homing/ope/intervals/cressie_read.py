@@ -1,0 +1,69 @@
+"""Empirical likelihood with the Cressie–Read divergence of order -2, in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from homing.ope.estimate import Estimate, interval, t_quantile
+from homing.ope.intervals.base import Contributions, clipped
+
+
+@dataclass(frozen=True)
+class CressieRead:
+    """All values that some reweighting of the users, and of one unseen user at the worst, makes likely enough.
+
+    With G users and u_g = G ψ_g the lower end is the least V + Σ_g q_g u_g + q φ over weights q that sum to 1 and lie
+    within a divergence of Student's squared t quantile (G degrees of freedom) from uniform; φ is the least influence
+    that one more user could have (`Contributions.extremes`). The order -2 has a closed form: with m and v the mean and
+    the variance of the G + 1 values
+
+        lower = V + m - t √(v / G)
+
+    and likewise the upper end with the greatest φ. Dividing by G rather than by G + 1 is the small-sample factor of the
+    variance, which makes it the cluster-robust t interval of the log with that user in it; the paper has none.
+
+    The unseen user is what keeps it honest on rare events. At a rate of 0.5 %, 2,000 users and weights 1/9 and 9 the
+    t interval holds the truth in 63 % of logs and this one in 99.9 %; at rates above 5 % it covers 95 to 97 %. With no
+    event at all its upper end is about 3 times the largest weight over G.
+
+    Wrong to use where a single weight could exceed all that was seen and no bound is declared: the largest weight seen
+    stands in for it. And where the largest possible weight is beyond √G standard deviations the interval says little,
+    as it should.
+
+    References:
+        Karampatziakis, Langford and Mineiro (2020), "Empirical Likelihood for Contextual Bandits", section 4.3,
+        with the Cressie–Read divergence of order -2; here for the influence of any estimator, clustered by user. The
+        paper's own form, with the constraint that weights have mean 1, is `empirical_likelihood`.
+
+    Example:
+        >>> psi = np.zeros(1000)  # no event was seen, but one of weight 9 is possible
+        >>> print(CressieRead()([Contributions(0.0, psi, extremes=(0.0, 9.0))], 0.95)[0])
+        0 [0, 0.02663]
+    """
+
+    name: str = "cressie-read"
+
+    def __call__(
+        self, items: Sequence[Contributions], level: float, rng: np.random.Generator | None = None
+    ) -> tuple[Estimate, ...]:
+        return tuple(self._one(item, level) for item in items)
+
+    def _one(self, item: Contributions, level: float) -> Estimate:
+        base = interval(item.value, item.psi, level)
+        count = len(item.psi)
+        # Where the possible range is not known, one more user like the most extreme one.
+        low, high = item.extremes or (count * float(item.psi.min()), count * float(item.psi.max()))
+        first, second = count * float(item.psi.sum()), count**2 * float(item.psi @ item.psi)
+        quantile = t_quantile(level, count)
+
+        def end(unseen: float, sign: float) -> float:
+            mean = (first + unseen) / (count + 1)
+            variance = (second + unseen**2) / (count + 1) - mean**2
+            return item.value + mean + sign * quantile * math.sqrt(max(variance, 0.0) / count)
+
+        lower, upper = end(min(low, 0.0), -1.0), end(max(high, 0.0), 1.0)
+        return clipped(base.between(lower, upper, self.name), item.limits)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import ArtifactError, InvalidInputError, describe, unknown_name
-from homing.ope.estimate import Estimate, interval
+from homing.ope.estimate import Estimate
+from homing.ope.intervals import Contributions, Interval, get_interval, simultaneous_level
+from homing.ope.intervals.ingredients import MARK, Ingredients
+from homing.ope.intervals.simultaneous import Method
 from homing.ope.storage import read_verified, strict_json, tensors, untensors, write_manifest
 from homing.ope.support import Support
 
@@ -44,6 +47,8 @@ class OPEReport:
         fingerprint: of the log; reports compare only on the same one.
         details: numbers that an estimator chose, by (estimator, objective).
         notes: sentences on what was left out.
+        interval: how the intervals were made, a name from `homing.ope.INTERVALS`.
+        ingredients: what other kinds of intervals need beside the influence.
     """
 
     policy: str
@@ -62,6 +67,8 @@ class OPEReport:
     details: Mapping[tuple[str, str], Mapping[str, float]]
     notes: tuple[str, ...] = ()
     gamma: float | None = None
+    interval: str = "cluster-t"
+    ingredients: Ingredients = field(default_factory=Ingredients)
 
     def estimate(self, objective: str, estimator: str) -> Estimate:
         """One estimate; `UnknownNameError` with the nearest name when there is none."""
@@ -72,6 +79,32 @@ class OPEReport:
         if (estimator, objective) not in self.estimates:
             raise unknown_name("estimator", estimator, self.estimators, f"The report on {self.policy!r} has these.")
         return self.estimates[estimator, objective]
+
+    def contributions(self, objective: str, estimator: str) -> Contributions:
+        """One estimate by user: what intervals are made of."""
+        value = self.estimate(objective, estimator).value
+        return self.ingredients.of(estimator, objective, value, self.influence[estimator, objective])
+
+    def estimate_at(
+        self,
+        objective: str,
+        estimator: str,
+        *,
+        level: float | None = None,
+        interval: str | Interval | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Estimate:
+        """One estimate with the interval of another level or kind; the report's own where not given.
+
+        Args:
+            objective: which.
+            estimator: which, or `logged`.
+            level: nominal coverage.
+            interval: a name from `homing.ope.INTERVALS`, or an interval with settings.
+            rng: for `bootstrap`.
+        """
+        kind = get_interval(interval or self.interval)
+        return kind([self.contributions(objective, estimator)], level or self.level, rng)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON; the influence is left out (see `save`)."""
@@ -86,6 +119,8 @@ class OPEReport:
             "cluster": self.cluster,
             "unit": self.unit,
             "gamma": self.gamma,
+            "interval": self.interval,
+            "ingredients": self.ingredients.to_dict(),
             "fingerprint": self.fingerprint,
             "estimates": [
                 {"estimator": estimator, "objective": objective, **item.to_dict(),
@@ -115,6 +150,7 @@ class OPEReport:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "report.json").write_text(strict_json(self.to_dict()) + "\n", encoding="utf-8")
         arrays = {f"{estimator}/{objective}": psi for (estimator, objective), psi in self.influence.items()}
+        arrays |= self.ingredients.tensors(self.influence)
         (directory / "influence.safetensors").write_bytes(tensors(arrays))
         return write_manifest(directory, _FILES)
 
@@ -132,8 +168,11 @@ class OPEReport:
         arrays = untensors(files["influence.safetensors"])
         influence = {}
         for key, psi in arrays.items():
-            estimator, _, objective = key.partition("/")
-            influence[estimator, objective] = psi
+            if not key.startswith(MARK):
+                estimator, _, objective = key.partition("/")
+                influence[estimator, objective] = psi
+        # Reports of earlier versions have no ingredients.
+        known = Ingredients.read(data["ingredients"], arrays, influence) if "ingredients" in data else Ingredients()
         return cls(
             policy=data["policy"],
             objectives=tuple(data["objectives"]),
@@ -151,6 +190,8 @@ class OPEReport:
             details={(item["estimator"], item["objective"]): item["details"] for item in data["estimates"]},
             notes=tuple(data["notes"]),
             gamma=data["gamma"],
+            interval=data.get("interval", "cluster-t"),
+            ingredients=known,
         )
 
 
@@ -163,6 +204,8 @@ def compare(
     level: float | None = None,
     champion_estimator: str | None = None,
     champion_factor: float = 1.0,
+    interval: str | Interval | None = None,
+    rng: np.random.Generator | None = None,
 ) -> Estimate:
     """Challenger minus champion on the same log, paired by user: what both share cancels.
 
@@ -173,13 +216,89 @@ def compare(
         level: of the interval; the challenger's level when not given.
         champion_estimator: `logged` compares with what the log itself earned.
         champion_factor: c in challenger - c · champion; a relative margin of 2 % is c = 0.98 or 1.02.
+        interval: a name from `homing.ope.INTERVALS` or an interval with settings; the challenger's when not given.
+        rng: for `bootstrap`.
 
     Raises:
-        InvalidInputError: if the reports are on different logs or clusters.
+        InvalidInputError: if the reports are on different logs or clusters, or the interval needs what is not given.
         UnknownNameError: if a report lacks the objective or the estimator.
     """
-    other = champion_estimator or estimator
-    mine, theirs = challenger.estimate(objective, estimator), champion.estimate(objective, other)
+    difference = _difference(challenger, champion, objective, estimator, champion_estimator, champion_factor)
+    return get_interval(interval or challenger.interval)([difference], level or challenger.level, rng)[0]
+
+
+def compare_many(
+    challengers: Sequence[OPEReport],
+    champion: OPEReport,
+    estimator: str = "dr",
+    *,
+    objectives: Sequence[str] | None = None,
+    level: float | None = None,
+    interval: str | Interval | None = None,
+    method: Method = "max-t",
+    rng: np.random.Generator | None = None,
+) -> dict[tuple[str, str], Estimate]:
+    """Every challenger minus the champion on every objective, with intervals that hold all together.
+
+    Whatever is picked from them, the best challenger or the objective that moved most, keeps its level: the choice is
+    paid for. Each interval is made as `compare` makes it, at the level that `simultaneous_level` finds.
+
+    Args:
+        challengers: reports on the same log as the champion's, each with a policy name of its own.
+        champion: what they are compared with.
+        estimator: which.
+        objectives: which; all when not given.
+        level: for all together; the champion's when not given.
+        interval: kind of each interval; the champion's when not given.
+        method: `max-t` uses how the differences depend on each other; `sidak` and `bonferroni` need no rng.
+        rng: for `max-t`, and for `bootstrap`.
+
+    Returns:
+        By (policy, objective), the difference at the level that it was made at.
+
+    Raises:
+        InvalidInputError: if reports do not compare, two policies have one name, or an rng is needed and not given.
+
+    Example:
+        >>> from homing.log import LoggedDataset
+        >>> from homing.ope import evaluate_policy
+        >>> rng = np.random.default_rng(0)
+        >>> action = rng.integers(0, 3, 3000)
+        >>> clicked = rng.random(3000) < 0.2 + 0.05 * action
+        >>> data = LoggedDataset(
+        ...     context=np.zeros((3000, 1)), candidates=np.zeros((3000, 3, 1)), eligible=np.ones((3000, 3), bool),
+        ...     action=action, propensity=np.full(3000, 1 / 3), reward=clicked[:, None],
+        ...     objectives=("clicked",), user=np.arange(3000), time=np.arange(3000))
+        >>> silent, one, two = (
+        ...     evaluate_policy(data, np.tile(np.eye(3)[a], (3000, 1)), policy=f"always {a}") for a in range(3))
+        >>> for (policy, _), item in compare_many([one, two], silent, "snips", rng=rng).items():
+        ...     print(policy, item, round(item.level, 3))
+        always 1 0.03792 [-0.004785, 0.08062] 0.973
+        always 2 0.0826 [0.03933, 0.1259] 0.973
+    """
+    names = [report.policy for report in challengers]
+    if not names or len(set(names)) < len(names):
+        raise InvalidInputError(
+            describe("challengers", names, "must have distinct names, at least one", "Pass policy= to evaluate_policy.")
+        )
+    pairs = [(report, objective) for report in challengers for objective in objectives or champion.objectives]
+    found = [_difference(report, champion, objective, estimator) for report, objective in pairs]
+    each = simultaneous_level([item.psi for item in found], level or champion.level, method=method, rng=rng)
+    made = get_interval(interval or champion.interval)(found, each, rng)
+    return {(report.policy, objective): item for (report, objective), item in zip(pairs, made, strict=True)}
+
+
+def _difference(
+    challenger: OPEReport,
+    champion: OPEReport,
+    objective: str,
+    estimator: str,
+    champion_estimator: str | None = None,
+    champion_factor: float = 1.0,
+) -> Contributions:
+    """Challenger minus champion by user, if their reports compare."""
+    mine = challenger.contributions(objective, estimator)
+    theirs = champion.contributions(objective, champion_estimator or estimator)
     for name in ("fingerprint", "cluster", "unit", "gamma"):
         ours, its = getattr(challenger, name), getattr(champion, name)
         if ours != its:
@@ -191,5 +310,4 @@ def compare(
                     "Evaluate both policies on the same log in the same way.",
                 )
             )
-    psi = challenger.influence[estimator, objective] - champion_factor * champion.influence[other, objective]
-    return interval(mine.value - champion_factor * theirs.value, psi, level or challenger.level)
+    return mine.minus(theirs, champion_factor)

@@ -57,7 +57,7 @@ class Bernstein:
                 )
             )
         share = item.parts[0].share if item.parts else None
-        if share is None or any(part.share is not share for part in item.parts):
+        if share is None or not all(part.share is share or np.array_equal(part.share, share) for part in item.parts):
             raise SupportError(
                 describe(
                     "interval",

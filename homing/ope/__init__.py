@@ -8,8 +8,9 @@ it all for saved policies on a saved log.
 from __future__ import annotations
 
 from homing.ope.artifacts import evaluate_artifacts
+from homing.ope.crossfit import cross_fit
 from homing.ope.estimate import Estimate
-from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows
+from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, marginal_weights, mrdr_weights
 from homing.ope.evaluate import evaluate_policy
 from homing.ope.report import OPEReport, compare
 from homing.ope.sequential import evaluate_sequential
@@ -27,7 +28,10 @@ __all__ = [
     "Support",
     "SupportLimits",
     "compare",
+    "cross_fit",
     "evaluate_artifacts",
     "evaluate_policy",
     "evaluate_sequential",
+    "marginal_weights",
+    "mrdr_weights",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,8 @@ from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, SupportError, describe, unknown_name
 from homing.log.dataset import LoggedDataset
 from homing.ope.estimate import Clusters, Estimate, cluster_influence, interval
-from homing.ope.estimators import ESTIMATORS, Estimator, Rows, get_estimator
+from homing.ope.estimators import ESTIMATORS, Estimator, Rows, get_estimator, marginal_weights
+from homing.ope.estimators.mips import EMBEDDINGS, embedding_codes
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
 from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
@@ -26,6 +27,7 @@ def evaluate_policy(
     action_probs: ArrayLike,
     *,
     q_hat: ArrayLike | None = None,
+    ratios: Mapping[str, ArrayLike] | None = None,
     estimators: Sequence[str | Estimator] | None = None,
     cluster: str | NDArray[np.integer] = "user",
     level: float = 0.95,
@@ -42,9 +44,11 @@ def evaluate_policy(
     Args:
         dataset: the log.
         action_probs: (n, k), the policy's probabilities on the log's decisions; rows sum to 1 on eligible candidates.
-        q_hat: (n, k) or (n, k, m), a reward model's predictions, fitted on other users.
-        estimators: names from `ESTIMATORS` or estimators with settings; all five by default, or those that need no
-            model when `q_hat` is not given (which `notes` then says).
+        q_hat: (n, k) or (n, k, m), a reward model's predictions, fitted on other users (`cross_fit` makes them).
+        ratios: other importance weights (n,) by name, for estimators that use them; those of `mips-message`,
+            `mips-campaign` and their kin are computed where they are not given.
+        estimators: names from `ESTIMATORS` or estimators with settings; by default `ips`, `snips`, `dr`, `switch-dr`
+            and `dros`, or those of them that need no model when `q_hat` is not given (which `notes` then says).
         cluster: `user` (rows of one user may depend on each other), `decision` (rows are independent: intervals are
             too narrow where users come more than once), or labels (n,).
         level: nominal coverage of the intervals.
@@ -56,7 +60,8 @@ def evaluate_policy(
         An `OPEReport`.
 
     Raises:
-        InvalidInputError: if probabilities do not fit the log, or an estimator named explicitly needs `q_hat`.
+        InvalidInputError: if probabilities do not fit the log, or an estimator named explicitly needs what is not
+            given: `q_hat`, `ratios`, or a log that holds the logging policy's whole distribution.
         UnknownNameError: if there is no such estimator.
         SupportError: if there are fewer than two clusters.
 
@@ -81,6 +86,7 @@ def evaluate_policy(
 
     rows = np.arange(dataset.n)
     weight = probs[rows, dataset.action] / dataset.propensity
+    others = _check_ratios(dataset, probs, known, chosen, ratios)
     estimates: dict[tuple[str, str], Estimate] = {}
     influence: dict[tuple[str, str], FloatArray] = {}
     details: dict[tuple[str, str], dict[str, float]] = {}
@@ -92,7 +98,7 @@ def evaluate_policy(
             q_j = q[:, :, j] if q.shape[2] > 1 else q[:, :, 0]
             q_logged = q_j[rows, dataset.action]
             q_policy = np.einsum("nk,nk->n", probs, q_j)
-        inputs = Rows(weight, reward, q_logged, q_policy)
+        inputs = Rows(weight, reward, q_logged, q_policy, others)
         mean = float(reward.mean())
         influence[LOGGED, objective] = cluster_influence(reward - mean, clusters)
         logged[objective] = interval(mean, influence[LOGGED, objective], level)
@@ -176,6 +182,30 @@ def _check_q_hat(dataset: LoggedDataset, q_hat: ArrayLike | None) -> FloatArray 
     check_shape("q_hat", q, wanted, next_step="One prediction for each decision, candidate and objective.")
     # Predictions where the probability is 0 are never used, but 0 · NaN is NaN.
     return np.asarray(check_finite("q_hat", q), dtype=np.float64)
+
+
+def _check_ratios(
+    dataset: LoggedDataset,
+    probs: FloatArray,
+    messages: Messages,
+    chosen: Sequence[Estimator],
+    ratios: Mapping[str, ArrayLike] | None,
+) -> dict[str, FloatArray]:
+    """The given weights, checked, and those that the estimators need beside them."""
+    out: dict[str, FloatArray] = {}
+    for name, values in (ratios or {}).items():
+        shaped = check_finite(f"ratios[{name!r}]", check_shape(f"ratios[{name!r}]", values, (dataset.n,)))
+        out[name] = np.asarray(shaped, dtype=np.float64)
+        if out[name].min(initial=0.0) < 0:
+            row = int(np.argmax(out[name] < 0))
+            raise InvalidInputError(
+                describe(f"ratios[{name!r}][{row}]", float(out[name][row]), "must be >= 0", "Weights are ratios.")
+            )
+    for item in chosen:
+        needed = getattr(item, "needs_ratio", None)
+        if needed in EMBEDDINGS and needed not in out:
+            out[needed] = marginal_weights(dataset, probs, embedding_codes(dataset, needed, messages))
+    return out
 
 
 def _choose(estimators: Sequence[str | Estimator] | None, has_q: bool) -> tuple[tuple[Estimator, ...], tuple[str, ...]]:

@@ -1,21 +1,31 @@
 """Off-policy estimators, one a file, found by name.
 
 >>> sorted(ESTIMATORS)
-['dr', 'dros', 'ips', 'snips', 'switch-dr']
+['clipped-ips', 'dm', 'dr', 'dros', 'drps', 'ips', 'mips-campaign', 'mips-message', 'mrdr', 'sg-dr', 'sg-ips', 'sndr',
+ 'snips', 'snmips-message', 'switch-dr']
 >>> get_estimator("snipz")
 Traceback (most recent call last):
-homing.errors.UnknownNameError: estimator == 'snipz', must be one of 'dr', ... Did you mean 'snips'?
+homing.errors.UnknownNameError: estimator == 'snipz', must be one of 'clipped-ips', ... Did you mean 'snips'?
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from homing.errors import unknown_name
 from homing.ope.estimators.base import Estimator, RowEstimate, Rows, linear
+from homing.ope.estimators.clipped_ips import ClippedIPS
+from homing.ope.estimators.dm import DM
 from homing.ope.estimators.dr import DR
 from homing.ope.estimators.dros import DRos
+from homing.ope.estimators.drps import DRps
 from homing.ope.estimators.ips import IPS
+from homing.ope.estimators.mips import MIPS, SNMIPS, marginal_weights
+from homing.ope.estimators.mrdr import MRDR, mrdr_weights
+from homing.ope.estimators.sg_dr import SubGaussianDR
+from homing.ope.estimators.sg_ips import SubGaussianIPS
+from homing.ope.estimators.sndr import SNDR
 from homing.ope.estimators.snips import SNIPS
 from homing.ope.estimators.switch_dr import SwitchDR
 
@@ -26,6 +36,16 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "dr": DR,
     "switch-dr": SwitchDR,
     "dros": DRos,
+    "clipped-ips": ClippedIPS,
+    "sg-ips": SubGaussianIPS,
+    "dm": DM,
+    "sndr": SNDR,
+    "drps": DRps,
+    "sg-dr": SubGaussianDR,
+    "mrdr": MRDR,
+    "mips-message": MIPS,
+    "mips-campaign": partial(MIPS, "campaign"),
+    "snmips-message": SNMIPS,
 }
 
 
@@ -39,15 +59,26 @@ def get_estimator(name: str | Estimator) -> Estimator:
 
 
 __all__ = [
+    "DM",
     "DR",
     "ESTIMATORS",
     "IPS",
+    "MIPS",
+    "MRDR",
+    "SNDR",
     "SNIPS",
+    "SNMIPS",
+    "ClippedIPS",
     "DRos",
+    "DRps",
     "Estimator",
     "RowEstimate",
     "Rows",
+    "SubGaussianDR",
+    "SubGaussianIPS",
     "SwitchDR",
     "get_estimator",
     "linear",
+    "marginal_weights",
+    "mrdr_weights",
 ]

@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.errors import InvalidInputError, SupportError, describe
+
 FloatArray = NDArray[np.float64]
 
 
@@ -21,12 +23,29 @@ class Rows:
         reward: r, the logged reward.
         q_logged: q̂(x, a), the reward model's prediction for the logged action; None without a model.
         q_policy: Σ_a π(a | x) q̂(x, a), its prediction for the policy; None without a model.
+        ratios: other importance weights of the same rows by name, for estimators whose `needs_ratio` names one:
+            `message`, `campaign` … (see `marginal_weights`), `balanced` (see `balanced_weights`), or one's own.
     """
 
     weight: FloatArray
     reward: FloatArray
     q_logged: FloatArray | None = None
     q_policy: FloatArray | None = None
+    ratios: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def ratio(self, name: str) -> FloatArray:
+        """The importance weights of that name.
+
+        Raises:
+            InvalidInputError: if they were not given.
+        """
+        if name not in self.ratios:
+            raise InvalidInputError(
+                describe(
+                    "ratios", sorted(self.ratios), f"must hold {name!r}", f"Pass ratios={{{name!r}: (n,) weights}}."
+                )
+            )
+        return self.ratios[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +67,9 @@ class RowEstimate:
 class Estimator(Protocol):
     """Maps rows to a value and its influence.
 
-    A new estimator is one file with a frozen dataclass like this one, one line in `ESTIMATORS`, and one test:
+    One that needs other weights than π / propensity also has a property `needs_ratio`, the name of those in
+    `Rows.ratios`. A new estimator is one file with a frozen dataclass like this one, one line in `ESTIMATORS`, and one
+    test:
 
     Example:
         >>> @dataclass(frozen=True)
@@ -90,3 +111,37 @@ def model_terms(rows: Rows) -> tuple[FloatArray, FloatArray]:
     """The pair (q_policy, r - q_logged) of an estimator that needs a reward model."""
     assert rows.q_policy is not None and rows.q_logged is not None, "the caller checks needs_q_hat"
     return rows.q_policy, rows.reward - rows.q_logged
+
+
+def self_normalised(weight: FloatArray, values: FloatArray) -> RowEstimate:
+    """Σ w v / Σ w with its influence φ_i = w_i (v_i - V) / mean(w): the normaliser is random and treated so.
+
+    Owen (2013), "Monte Carlo theory, methods and examples", equation 9.8.
+
+    Raises:
+        SupportError: if all weights are 0.
+
+    >>> self_normalised(np.array([2.0, 1.0]), np.array([1.0, 0.0])).value
+    0.6666666666666666
+    """
+    total = float(weight.mean())
+    if not total > 0:
+        raise SupportError(
+            describe(
+                "mean importance weight",
+                total,
+                "must be > 0",
+                "The policy never takes a logged action: this log says nothing about it.",
+            )
+        )
+    value = float((weight * values).mean() / total)
+    return RowEstimate(value, weight * (values - value) / total)
+
+
+def kept_share(weight: FloatArray, used: FloatArray) -> float:
+    """How much of all weight an estimator uses that shrinks weights: 1 where it leaves them alone.
+
+    >>> kept_share(np.array([1.0, 3.0]), np.array([1.0, 2.0]))
+    0.75
+    """
+    return float(used.sum() / weight.sum()) if weight.any() else 1.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
-from homing.ope.estimators.base import FloatArray, RowEstimate, Rows, linear, model_terms
+from homing.ope.estimators.base import FloatArray, RowEstimate, Rows, kept_share, linear, model_terms
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class DRos:
         predicted, residual = model_terms(rows)
         lam = float(len(residual)) if self.lam is None else self.lam
         weight = shrunken(rows.weight, lam)
-        kept = float(weight.sum() / rows.weight.sum()) if rows.weight.any() else 1.0
-        return linear(predicted + weight * residual, {"lambda": lam, "kept_weight_share": kept})
+        details = {"lambda": lam, "kept_weight_share": kept_share(rows.weight, weight)}
+        return linear(predicted + weight * residual, details)
 
 
 def shrunken(weight: FloatArray, lam: float) -> FloatArray:

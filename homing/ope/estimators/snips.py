@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from homing.errors import SupportError, describe
-from homing.ope.estimators.base import RowEstimate, Rows
+from homing.ope.estimators.base import RowEstimate, Rows, self_normalised
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,4 @@ class SNIPS:
     needs_q_hat: bool = False
 
     def __call__(self, rows: Rows) -> RowEstimate:
-        total = float(rows.weight.mean())
-        if not total > 0:
-            raise SupportError(
-                describe(
-                    "mean importance weight",
-                    total,
-                    "must be > 0",
-                    "The policy never takes a logged action: this log says nothing about it.",
-                )
-            )
-        value = float((rows.weight * rows.reward).mean() / total)
-        return RowEstimate(value, rows.weight * (rows.reward - value) / total)
+        return self_normalised(rows.weight, rows.reward)

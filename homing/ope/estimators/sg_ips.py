@@ -90,16 +90,20 @@ def power_mean_estimate(
     value = float(terms.mean())
     influence = terms - value
     if root is not None and root < 1.0:
-        # V moves with λ by mean(-w (w - 1) / (1 - λ + λ w)² v); η with row i's mass by -(h_i - mean(h)) / mean(dh/dη).
-        slope = float((-weight * (weight - 1.0) / scale**2 * values).mean())
-        term, derivative = _eta_terms(weight, root)
-        influence = influence - slope * (term - term.mean()) / float(derivative.mean()) / n**0.25
+        # dw_λ/dλ = -w (w - 1) / (1 - λ + λ w)² = -w_λ (w_λ - 1) / (1 - λ), and η moves with row i's mass by
+        # -(p_i² - mean(p²)) / mean(dp²/dη), with dp/dη = p (1 - p) / (η (1 - η)).
+        slope = -float(((shrunken - 1.0) * shrunken) @ values) / n / (1.0 - at)
+        part = _eta_part(weight, root)
+        term = part**2
+        derivative = 2.0 * float((term * (1.0 - part)).mean()) / (root * (1.0 - root))
+        influence = influence - slope * (term - term.mean()) / derivative / n**0.25
     details = {
         "lambda": at,
         "largest_weight": float(shrunken.max()),
         "kept_weight_share": kept_share(weight, shrunken),
     }
-    return RowEstimate(value, influence, details)
+    # w / (1 - λ + λ w) stays below 1 / λ.
+    return RowEstimate(value, influence, details, max_weight=1.0 / at if at > 0.0 else None)
 
 
 def known_lambda(second_moment: float, n: int, delta: float) -> float:
@@ -120,24 +124,27 @@ def solve_eta(weight: FloatArray, target: float) -> float:
     >>> round(solve_eta(np.array([1.0, 1.0]), 0.25), 12)
     0.5
     """
-    if float((weight > 0).mean()) <= target:
+    if np.count_nonzero(weight) <= target * len(weight):
         return 1.0
     low, high = 0.0, 1.0
-    at = min(0.5, math.sqrt(target / float((weight**2).mean())))
+    at = min(0.5, math.sqrt(target * len(weight) / float(weight @ weight)))
     for _ in range(200):
-        term, derivative = _eta_terms(weight, at)
-        miss = float(term.mean()) - target
+        part = _eta_part(weight, at)
+        squares = part * part
+        # dp/dη = p (1 - p) / (η (1 - η))
+        derivative = 2.0 * float(squares.sum() - squares @ part) / (at * (1.0 - at))
+        miss = float(squares.sum()) - target * len(weight)
         low, high = (at, high) if miss < 0 else (low, at)
-        step = at - miss / float(derivative.mean())
+        step = at - miss / derivative
         new = step if low < step < high else 0.5 * (low + high)
-        if abs(new - at) <= 1e-14 * at:
+        if abs(new - at) <= 1e-13 * at:
             break
         at = new
     return at
 
 
-def _eta_terms(weight: FloatArray, eta: float) -> tuple[FloatArray, FloatArray]:
-    """(η w / s)² with s = 1 - η + η w, and its derivative by η, for η < 1."""
-    scale = 1.0 - eta + eta * weight
-    part = eta * weight / scale
-    return part**2, 2.0 * part * weight / scale**2
+def _eta_part(weight: FloatArray, eta: float) -> FloatArray:
+    """p = η w / (1 - η + η w), in [0, 1), (n,)."""
+    part = eta * weight
+    part /= (1.0 - eta) + part
+    return part

@@ -22,6 +22,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
@@ -320,12 +322,37 @@ def largest(packages: list[Distribution], count: int = 6) -> list[tuple[str, int
     return sorted(sizes, key=lambda row: -row[1])[:count]
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The page: what each image holds, and how the serving ones compare with training."""
+def wheel(folder: Path) -> dict[str, Any]:
+    """Build the project's wheel and look inside: it holds the library, and nothing beside it."""
+    uv = Path(sys.executable).with_name("uv")
+    build = [str(uv), "build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
+    subprocess.run([*build, "--out-dir", str(folder), str(ROOT)], check=True)
+    path = next(folder.glob("*.whl"))
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    inside = {member.filename for member in members if ".dist-info/" not in member.filename}
+    wanted = {str(file.relative_to(ROOT)) for file in (ROOT / "homing").rglob("*") if file.is_file()}
+    wanted = {name for name in wanted if "__pycache__" not in name}
+    if inside != wanted:
+        raise SystemExit(f"{path.name}: must hold homing/ whole and alone, differs in {sorted(inside ^ wanted)[:5]}")
+    kinds = Counter(Path(name).suffix for name in inside)
+    facts = {
+        "name": path.name,
+        "files": len(inside),
+        "kib": round(path.stat().st_size / 1024),
+        "unpacked_kib": round(sum(member.file_size for member in members) / 1024),
+        "kinds": ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
+    }
+    print(f"✓ wheel: {facts['name']}, homing/ alone, {facts['files']} files, {facts['kib']} KiB", flush=True)
+    return facts
+
+
+def markdown(rows: list[dict[str, Any]], made: dict[str, Any]) -> str:
+    """The page: what the wheel and each image hold, and how the serving ones compare with training."""
     size_of = {row["image"]: row["size_mib"] for row in rows}
     parts = [f"`homing-{name}` is {size_of[name] / size_of['train']:.0%}" for name in ("kserve", "serve", "monitor")]
     lines = [
-        "# What each image installs",
+        "# What the wheel and each image hold",
         "",
         "Packages and size of the environment in each image, installed in an empty folder by its Dockerfile, and what",
         "its entry point said when it was started there. `make docs` writes this page.",
@@ -343,6 +370,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             f"Of the size of `homing-train`, {', '.join(parts)}.",
             "No serving image holds torch, kfp, Evidently or the full MLflow; none holds a CUDA package: `make images`",
             "fails otherwise. The base image (`python:3.11-slim`) comes on top of each.",
+            "",
+            f"The wheel `{made['name']}` holds `homing/` alone: {made['files']} files ({made['kinds']}),",
+            f"{made['kib']} KiB, {made['unpacked_kib']} KiB unpacked.",
             "",
         ]
     )
@@ -365,12 +395,14 @@ def main() -> int:
         return 0
     print("no container engine: linting, installing in a clean folder and starting the entry points", flush=True)
     rows = []
+    with tempfile.TemporaryDirectory(prefix="homing-wheel-") as scratch:
+        made = wheel(Path(scratch))
     for image in chosen:
         with tempfile.TemporaryDirectory(prefix="homing-image-") as scratch:
             folder = Path(scratch)
             rows.append(check(image, folder, make_registry(folder) if image.ready_path else None))
     if args.write:
-        args.write.write_text(markdown(rows))
+        args.write.write_text(markdown(rows, made))
     return 0
 
 

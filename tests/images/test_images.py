@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import re
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -99,9 +100,22 @@ def test_the_page_compares_serving_with_training() -> None:
         {"image": name, "packages": 9, "size_mib": mib, "largest": [("numpy", 55)], "entry": "`--help` answers"}
         for name, mib in sizes.items()
     ]
-    page = check.markdown(rows)
+    made = {"name": "homing.whl", "files": 3, "kinds": "2 .py, 1 .yaml", "kib": 20, "unpacked_kib": 60}
+    page = check.markdown(rows, made)
+    assert "`homing.whl` holds `homing/` alone: 3 files (2 .py, 1 .yaml)," in page
     assert "| `homing-serve` | 9 | 400 | numpy 55 | `--help` answers |" in page
     assert "`homing-kserve` is 25%, `homing-serve` is 40%, `homing-monitor` is 60%." in page
+
+
+def test_the_wheel_holds_the_library_alone(tmp_path: Path) -> None:
+    facts = check.wheel(tmp_path)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+    assert facts["files"] == len(names)
+    assert {name.split("/")[0] for name in names} == {"homing"}
+    assert {"homing/py.typed", "homing/datasets/hillstrom.objectives.yaml", "homing/ope/templates/base.html"} <= set(
+        names
+    )
 
 
 @pytest.mark.slow

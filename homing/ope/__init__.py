@@ -1,8 +1,8 @@
 """Off-policy evaluation: what a policy would have earned on a log that another policy wrote, with intervals.
 
 `evaluate_policy` judges a policy per decision, `evaluate_sequential` per user over time; both return an `OPEReport`
-whose `support` says whether the log can answer at all. `compare` pairs two reports by user. `evaluate_artifacts` does
-it all for saved policies on a saved log.
+whose `support` says whether the log can answer at all. `compare` pairs two reports by user, `compare_many` several.
+`evaluate_artifacts` does it all for saved policies on a saved log.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from homing.ope.crossfit import cross_fit
 from homing.ope.estimate import Estimate
 from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, marginal_weights, mrdr_weights
 from homing.ope.evaluate import evaluate_policy
-from homing.ope.report import OPEReport, compare
+from homing.ope.intervals import INTERVALS, Bounds, Interval, empirical_likelihood, simultaneous_level
+from homing.ope.report import OPEReport, compare, compare_many
 from homing.ope.sequential import evaluate_sequential
 from homing.ope.support import EventSupport, MessageSupport, Support, SupportLimits
 
 __all__ = [
     "ESTIMATORS",
+    "INTERVALS",
+    "Bounds",
     "Estimate",
     "Estimator",
     "EventSupport",
+    "Interval",
     "MessageSupport",
     "OPEReport",
     "RowEstimate",
@@ -28,10 +32,13 @@ __all__ = [
     "Support",
     "SupportLimits",
     "compare",
+    "compare_many",
     "cross_fit",
+    "empirical_likelihood",
     "evaluate_artifacts",
     "evaluate_policy",
     "evaluate_sequential",
     "marginal_weights",
     "mrdr_weights",
+    "simultaneous_level",
 ]

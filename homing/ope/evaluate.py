@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, SupportError, describe, unknown_name
 from homing.log.dataset import LoggedDataset
-from homing.ope.estimate import Clusters, Estimate, cluster_influence, interval
-from homing.ope.estimators import ESTIMATORS, Estimator, Rows, get_estimator, marginal_weights
+from homing.ope.estimate import Clusters, Estimate, cluster_influence
+from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, get_estimator, marginal_weights
 from homing.ope.estimators.mips import EMBEDDINGS, embedding_codes
+from homing.ope.intervals import Bounds, Contributions, Interval, get_interval
+from homing.ope.intervals.ingredients import DECISIONS, WEIGHT, Ingredients, Possible
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
 from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
@@ -31,6 +33,9 @@ def evaluate_policy(
     estimators: Sequence[str | Estimator] | None = None,
     cluster: str | NDArray[np.integer] = "user",
     level: float = 0.95,
+    interval: str | Interval = "cluster-t",
+    bounds: Bounds | None = None,
+    rng: np.random.Generator | None = None,
     policy: str = "policy",
     limits: SupportLimits | None = None,
     messages: Messages | None = None,
@@ -52,6 +57,12 @@ def evaluate_policy(
         cluster: `user` (rows of one user may depend on each other), `decision` (rows are independent: intervals are
             too narrow where users come more than once), or labels (n,).
         level: nominal coverage of the intervals.
+        interval: a name from `INTERVALS` or an interval with settings: `cluster-t` is fast and right where the verdict
+            is fine, `cressie-read` right on rare events too, `bootstrap` recomputes ratios, `bernstein` holds at every
+            size, `anytime` at every look at a growing log. Others can be had of the report later.
+        bounds: the largest weight and the ranges of rewards that the design allows; `bernstein` needs them, and
+            `cressie-read` takes what was seen where they are not declared.
+        rng: for `bootstrap`; one draw of it seeds the report's.
         policy: a name for the report.
         limits: where `caution` and `refuse` begin.
         messages: from `Messages.of(dataset)`, to save time when many policies are judged on one log.
@@ -61,8 +72,9 @@ def evaluate_policy(
 
     Raises:
         InvalidInputError: if probabilities do not fit the log, or an estimator named explicitly needs what is not
-            given: `q_hat`, `ratios`, or a log that holds the logging policy's whole distribution.
-        UnknownNameError: if there is no such estimator.
+            given: `q_hat`, `ratios`, or a log that holds the logging policy's whole distribution; or an interval does:
+            `bounds`, `rng`; or the log breaks the bounds.
+        UnknownNameError: if there is no such estimator or interval.
         SupportError: if there are fewer than two clusters.
 
     Example:
@@ -83,14 +95,18 @@ def evaluate_policy(
     q = _check_q_hat(dataset, q_hat)
     chosen, notes = _choose(estimators, q is not None)
     clusters, cluster_name = _clusters(dataset, cluster)
+    kind, declared = get_interval(interval), bounds or Bounds()
+    for name in declared.reward:
+        if name not in dataset.objectives:
+            raise unknown_name("bounds: objective", name, dataset.objectives)
 
     rows = np.arange(dataset.n)
     weight = probs[rows, dataset.action] / dataset.propensity
     others = _check_ratios(dataset, probs, known, chosen, ratios)
-    estimates: dict[tuple[str, str], Estimate] = {}
+    values: dict[tuple[str, str], float] = {}
     influence: dict[tuple[str, str], FloatArray] = {}
     details: dict[tuple[str, str], dict[str, float]] = {}
-    logged: dict[str, Estimate] = {}
+    gathered = _Gathered(weight, clusters, declared)
     for j, objective in enumerate(dataset.objectives):
         reward = np.ascontiguousarray(dataset.reward[:, j])
         q_logged = q_policy = None
@@ -99,9 +115,11 @@ def evaluate_policy(
             q_logged = q_j[rows, dataset.action]
             q_policy = np.einsum("nk,nk->n", probs, q_j)
         inputs = Rows(weight, reward, q_logged, q_policy, others)
+        gathered.open(objective, inputs, None if q is None else q_j)
         mean = float(reward.mean())
+        values[LOGGED, objective] = mean
         influence[LOGGED, objective] = cluster_influence(reward - mean, clusters)
-        logged[objective] = interval(mean, influence[LOGGED, objective], level)
+        gathered.logged(objective, mean)
         for estimator in chosen:
             key = (estimator.name, objective)
             try:
@@ -110,8 +128,14 @@ def evaluate_policy(
                 notes = (*notes, f"{estimator.name} of {objective} is left out: {error}")
                 continue
             influence[key] = cluster_influence(result.influence, clusters)
-            estimates[key] = interval(result.value, influence[key], level)
+            values[key] = result.value
             details[key] = dict(result.details)
+            gathered.add(key, estimator, result, influence[key])
+    ingredients = gathered.done()
+    seed = None if rng is None else int(rng.integers(2**53))  # which JSON keeps exactly
+    items = {key: ingredients.of(*key, values[key], psi) for key, psi in influence.items()}
+    estimates, left_out = _intervals(kind, items, level, None if seed is None else np.random.default_rng(seed))
+    logged = {objective: estimates.pop((LOGGED, objective)) for objective in dataset.objectives}
     support = assess(
         weight,
         clusters,
@@ -135,9 +159,92 @@ def evaluate_policy(
         support=support,
         influence=influence,
         fingerprint=dataset.fingerprint,
-        details=details,
-        notes=notes,
+        details={key: details[key] for key in estimates},
+        notes=(*notes, *left_out),
+        interval=kind.name,
+        ingredients=ingredients,
+        seed=seed,
     )
+
+
+class _Gathered:
+    """What intervals need beside the influence, gathered while the rows are at hand."""
+
+    def __init__(self, weight: FloatArray, clusters: Clusters, bounds: Bounds) -> None:
+        self._weight, self._clusters, self._bounds = weight, clusters, bounds
+        self._shares: dict[str, FloatArray] = {DECISIONS: clusters.sums(np.ones(len(weight))) / len(weight)}
+        self._weighted: dict[tuple[str, str], tuple[str, FloatArray]] = {}
+        self._extremes: dict[tuple[str, str], tuple[float, float]] = {}
+        self._limits: dict[str, tuple[float, float]] = {}
+        self._bounded: tuple[str, ...] = ()
+
+    def open(self, objective: str, rows: Rows, q: FloatArray | None) -> None:
+        """Begin an objective, whose predictions are q (n, k)."""
+        known = self._bounds.max_weight is not None and objective in self._bounds.reward
+        # The range of all predictions is a true bound, but costs a pass over (n, k); without declared bounds those of
+        # the logged actions and of the policy do.
+        predicted = None if q is None or rows.q_logged is None else (q if known else rows.q_logged)
+        self._possible = Possible.of(objective, self._weight, rows.reward, predicted, self._bounds)
+        self._model_mean = 0.0 if rows.q_policy is None else float(rows.q_policy.mean())
+        if self._possible.limits is not None:
+            self._limits[objective] = self._possible.limits
+        if known:
+            self._bounded = (*self._bounded, objective)
+
+    def logged(self, objective: str, mean: float) -> None:
+        """The log's own mean."""
+        low, high = self._possible.reward
+        self._extremes[LOGGED, objective] = (low - mean, high - mean)
+
+    def add(self, key: tuple[str, str], estimator: Estimator, result: RowEstimate, psi: FloatArray) -> None:
+        """One estimate, with its influence by user ψ (G,)."""
+        normaliser = None
+        if result.weighted is not None:
+            weights, term = result.weighted
+            name = WEIGHT if weights is self._weight else estimator.name
+            normaliser = float(weights.mean())
+            if name not in self._shares:
+                self._shares[name] = self._clusters.sums(weights) / (normaliser * len(weights))
+            own = psi if term is result.influence else cluster_influence(term, self._clusters)
+            self._weighted[key] = (name, own)
+        least, greatest = self._possible.extremes(
+            result.value,
+            modelled=estimator.needs_q_hat,
+            model_mean=self._model_mean if estimator.needs_q_hat else 0.0,
+            normaliser=normaliser,
+            max_weight=result.max_weight,
+        )
+        # Estimators that are of another form are at least as extreme as what was seen.
+        self._extremes[key] = (
+            min(least, float(result.influence.min())),
+            max(greatest, float(result.influence.max())),
+        )
+
+    def done(self) -> Ingredients:
+        """All of it."""
+        return Ingredients(self._shares, self._weighted, self._extremes, self._limits, self._bounded)
+
+
+def _intervals(
+    kind: Interval,
+    items: Mapping[tuple[str, str], Contributions],
+    level: float,
+    rng: np.random.Generator | None,
+) -> tuple[dict[tuple[str, str], Estimate], tuple[str, ...]]:
+    """Estimates by key, all in one call where possible; and sentences on those that have no such interval."""
+    try:
+        return dict(zip(items, kind(list(items.values()), level, rng), strict=True)), ()
+    except SupportError:
+        out: dict[tuple[str, str], Estimate] = {}
+        notes: tuple[str, ...] = ()
+        for (name, objective), item in items.items():
+            try:
+                out[name, objective] = kind([item], level, rng)[0]
+            except SupportError as error:
+                if name == LOGGED:  # if the log itself has no interval, nothing has
+                    raise
+                notes = (*notes, f"{name} of {objective} is left out: {error}")
+        return out, notes
 
 
 def check_action_probs(dataset: LoggedDataset, action_probs: ArrayLike) -> FloatArray:

@@ -49,6 +49,7 @@ class OPEReport:
         notes: sentences on what was left out.
         interval: how the intervals were made, a name from `homing.ope.INTERVALS`.
         ingredients: what other kinds of intervals need beside the influence.
+        seed: of the draws behind the intervals, so that comparisons can be drawn again; None where nothing was drawn.
     """
 
     policy: str
@@ -69,6 +70,7 @@ class OPEReport:
     gamma: float | None = None
     interval: str = "cluster-t"
     ingredients: Ingredients = field(default_factory=Ingredients)
+    seed: int | None = None
 
     def estimate(self, objective: str, estimator: str) -> Estimate:
         """One estimate; `UnknownNameError` with the nearest name when there is none."""
@@ -101,10 +103,14 @@ class OPEReport:
             estimator: which, or `logged`.
             level: nominal coverage.
             interval: a name from `homing.ope.INTERVALS`, or an interval with settings.
-            rng: for `bootstrap`.
+            rng: for `bootstrap`; the report's own `seed` where not given.
         """
         kind = get_interval(interval or self.interval)
-        return kind([self.contributions(objective, estimator)], level or self.level, rng)[0]
+        return kind([self.contributions(objective, estimator)], level or self.level, rng or self.rng())[0]
+
+    def rng(self) -> np.random.Generator | None:
+        """A generator that begins at `seed`, if there is one."""
+        return None if self.seed is None else np.random.default_rng(self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON; the influence is left out (see `save`)."""
@@ -120,6 +126,7 @@ class OPEReport:
             "unit": self.unit,
             "gamma": self.gamma,
             "interval": self.interval,
+            "seed": self.seed,
             "ingredients": self.ingredients.to_dict(),
             "fingerprint": self.fingerprint,
             "estimates": [
@@ -192,6 +199,7 @@ class OPEReport:
             gamma=data["gamma"],
             interval=data.get("interval", "cluster-t"),
             ingredients=known,
+            seed=data.get("seed"),
         )
 
 
@@ -217,14 +225,15 @@ def compare(
         champion_estimator: `logged` compares with what the log itself earned.
         champion_factor: c in challenger - c · champion; a relative margin of 2 % is c = 0.98 or 1.02.
         interval: a name from `homing.ope.INTERVALS` or an interval with settings; the challenger's when not given.
-        rng: for `bootstrap`.
+        rng: for `bootstrap`; that of the challenger's `seed` when not given.
 
     Raises:
         InvalidInputError: if the reports are on different logs or clusters, or the interval needs what is not given.
         UnknownNameError: if a report lacks the objective or the estimator.
     """
     difference = _difference(challenger, champion, objective, estimator, champion_estimator, champion_factor)
-    return get_interval(interval or challenger.interval)([difference], level or challenger.level, rng)[0]
+    kind = get_interval(interval or challenger.interval)
+    return kind([difference], level or challenger.level, rng or challenger.rng())[0]
 
 
 def compare_many(
@@ -284,7 +293,7 @@ def compare_many(
     pairs = [(report, objective) for report in challengers for objective in objectives or champion.objectives]
     found = [_difference(report, champion, objective, estimator) for report, objective in pairs]
     each = simultaneous_level([item.psi for item in found], level or champion.level, method=method, rng=rng)
-    made = get_interval(interval or champion.interval)(found, each, rng)
+    made = get_interval(interval or champion.interval)(found, each, rng or champion.rng())
     return {(report.policy, objective): item for (report, objective), item in zip(pairs, made, strict=True)}
 
 

@@ -56,11 +56,16 @@ class RowEstimate:
         value: the estimate of the policy's expected reward per decision.
         influence: φ (n,), mean zero up to rounding: the error is mean(φ) to first order.
         details: numbers worth reporting, such as a threshold that depends on the log.
+        weighted: weights (n,) and influence (n,) of a term Σ w v / Σ w, which the bootstrap divides anew in each
+            replicate; None where all is a mean over decisions.
+        max_weight: the largest weight that is given to any decision, where large ones are clipped or shrunk.
     """
 
     value: float
     influence: FloatArray
     details: Mapping[str, float] = field(default_factory=dict)
+    weighted: tuple[FloatArray, FloatArray] | None = None
+    max_weight: float | None = None
 
 
 @runtime_checkable
@@ -97,14 +102,16 @@ class Estimator(Protocol):
         ...
 
 
-def linear(terms: FloatArray, details: Mapping[str, float] | None = None) -> RowEstimate:
+def linear(
+    terms: FloatArray, details: Mapping[str, float] | None = None, *, max_weight: float | None = None
+) -> RowEstimate:
     """The estimate of an estimator that is a mean of per-row terms: influence = term - mean.
 
     >>> linear(np.array([1.0, 3.0])).influence.tolist()
     [-1.0, 1.0]
     """
     value = float(terms.mean())
-    return RowEstimate(value, terms - value, details or {})
+    return RowEstimate(value, terms - value, details or {}, max_weight=max_weight)
 
 
 def model_terms(rows: Rows) -> tuple[FloatArray, FloatArray]:
@@ -135,7 +142,8 @@ def self_normalised(weight: FloatArray, values: FloatArray) -> RowEstimate:
             )
         )
     value = float((weight * values).mean() / total)
-    return RowEstimate(value, weight * (values - value) / total)
+    influence = weight * (values - value) / total
+    return RowEstimate(value, influence, weighted=(weight, influence))
 
 
 def kept_share(weight: FloatArray, used: FloatArray) -> float:

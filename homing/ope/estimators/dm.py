@@ -30,4 +30,4 @@ class DM:
 
     def __call__(self, rows: Rows) -> RowEstimate:
         predicted, _ = model_terms(rows)
-        return linear(predicted)
+        return linear(predicted, max_weight=0.0)

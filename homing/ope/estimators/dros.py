@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,8 @@ class DRos:
         lam = float(len(residual)) if self.lam is None else self.lam
         weight = shrunken(rows.weight, lam)
         details = {"lambda": lam, "kept_weight_share": kept_share(rows.weight, weight)}
-        return linear(predicted + weight * residual, details)
+        # λ w / (w² + λ) is largest at w = √λ.
+        return linear(predicted + weight * residual, details, max_weight=math.sqrt(lam) / 2.0)
 
 
 def shrunken(weight: FloatArray, lam: float) -> FloatArray:

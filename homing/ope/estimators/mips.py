@@ -99,7 +99,7 @@ class SNMIPS:
     def __call__(self, rows: Rows) -> RowEstimate:
         weight = rows.ratio(self.embedding)
         found = self_normalised(weight, rows.reward)
-        return RowEstimate(found.value, found.influence, _details(weight))
+        return RowEstimate(found.value, found.influence, _details(weight), weighted=found.weighted)
 
 
 def _details(weight: FloatArray) -> dict[str, float]:

@@ -37,4 +37,5 @@ class SNDR:
         predicted, residual = model_terms(rows)
         model, correction = linear(predicted), self_normalised(rows.weight, residual)
         details = {"correction": correction.value}
-        return RowEstimate(model.value + correction.value, model.influence + correction.influence, details)
+        influence = model.influence + correction.influence
+        return RowEstimate(model.value + correction.value, influence, details, weighted=correction.weighted)

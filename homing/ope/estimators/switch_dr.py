@@ -49,4 +49,5 @@ class SwitchDR:
         return linear(
             predicted + np.where(kept, rows.weight, 0.0) * residual,
             {"tau": tau, "switched_share": float(1.0 - kept.mean())},
+            max_weight=tau,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -55,10 +55,12 @@ class Part:
     Attributes:
         psi: (G,), each user's contribution to the error; sums to 0.
         share: (G,), each user's share of the normaliser (of all decisions, of all weight); sums to 1.
+        by_decisions: whether the normaliser is the number of decisions, which is no outcome of what was drawn.
     """
 
     psi: FloatArray
     share: FloatArray
+    by_decisions: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ class Contributions:
         """
         parts: tuple[Part, ...] = ()
         if self.parts and other.parts:
-            parts = (*self.parts, *(Part(-factor * part.psi, part.share) for part in other.parts))
+            parts = (*self.parts, *(replace(part, psi=-factor * part.psi) for part in other.parts))
         return Contributions(
             value=self.value - factor * other.value,
             psi=self.psi - factor * other.psi,

@@ -56,8 +56,7 @@ class Bernstein:
                     "Pass bounds=Bounds(max_weight=…, reward={objective: (least, greatest)}) from the log's design.",
                 )
             )
-        share = item.parts[0].share if item.parts else None
-        if share is None or not all(part.share is share or np.array_equal(part.share, share) for part in item.parts):
+        if not item.parts or not all(part.by_decisions for part in item.parts):
             raise SupportError(
                 describe(
                     "interval",
@@ -68,7 +67,7 @@ class Bernstein:
             )
         base = interval(item.value, item.psi, level)
         count = len(item.psi)
-        u, length = count * item.psi, count * share  # length: a user's decisions over the average number
+        u, length = count * item.psi, count * item.parts[0].share  # length: a user's decisions over the average number
         logs = math.log(4.0 / (1.0 - level))
         widest = (item.extremes[1] - item.extremes[0]) * float(length.max())
         beyond = 7.0 * widest * logs / (3.0 * (count - 1))

@@ -44,9 +44,9 @@ class Ingredients:
             if weighted is None:
                 parts = (Part(psi, self.shares[DECISIONS]),)
             elif weighted is psi:
-                parts = (Part(psi, self.shares[name]),)
+                parts = (Part(psi, self.shares[name], False),)
             else:
-                parts = (Part(psi - weighted, self.shares[DECISIONS]), Part(weighted, self.shares[name]))
+                parts = (Part(psi - weighted, self.shares[DECISIONS]), Part(weighted, self.shares[name], False))
         return Contributions(
             value, psi, parts, self.extremes.get(key), self.limits.get(objective), objective in self.bounded
         )

@@ -38,7 +38,7 @@ class OPEReport:
         level: nominal coverage of the intervals.
         cluster: what rows were taken to depend within: `user`, `decision`, or `custom` and a digest of the labels.
         unit: what a value is counted per: `decision` or `user` (sequential).
-        gamma: the discount per decision of a sequential report, None otherwise.
+        gamma: the discount of a sequential report, per decision or per `time_unit_seconds`; None otherwise.
         estimates: by (estimator, objective).
         logged: the log's own mean for each objective: what the behaviour policy earned.
         support: weight diagnostics and verdict.
@@ -49,6 +49,7 @@ class OPEReport:
         notes: sentences on what was left out.
         interval: how the intervals were made, a name from `homing.ope.INTERVALS`.
         ingredients: what other kinds of intervals need beside the influence.
+        time_unit_seconds: the elapsed time that `gamma` discounts; None where it discounts per decision.
         seed: of the draws behind the intervals, so that comparisons can be drawn again; None where nothing was drawn.
     """
 
@@ -70,6 +71,7 @@ class OPEReport:
     gamma: float | None = None
     interval: str = "cluster-t"
     ingredients: Ingredients = field(default_factory=Ingredients)
+    time_unit_seconds: float | None = None
     seed: int | None = None
 
     def estimate(self, objective: str, estimator: str) -> Estimate:
@@ -125,6 +127,7 @@ class OPEReport:
             "cluster": self.cluster,
             "unit": self.unit,
             "gamma": self.gamma,
+            "time_unit_seconds": self.time_unit_seconds,
             "interval": self.interval,
             "seed": self.seed,
             "ingredients": self.ingredients.to_dict(),
@@ -197,6 +200,7 @@ class OPEReport:
             details={(item["estimator"], item["objective"]): item["details"] for item in data["estimates"]},
             notes=tuple(data["notes"]),
             gamma=data["gamma"],
+            time_unit_seconds=data.get("time_unit_seconds"),
             interval=data.get("interval", "cluster-t"),
             ingredients=known,
             seed=data.get("seed"),
@@ -308,7 +312,7 @@ def _difference(
     """Challenger minus champion by user, if their reports compare."""
     mine = challenger.contributions(objective, estimator)
     theirs = champion.contributions(objective, champion_estimator or estimator)
-    for name in ("fingerprint", "cluster", "unit", "gamma"):
+    for name in ("fingerprint", "cluster", "unit", "gamma", "time_unit_seconds"):
         ours, its = getattr(challenger, name), getattr(champion, name)
         if ours != its:
             raise InvalidInputError(

@@ -176,5 +176,5 @@ def test_gamma_is_a_discount(make_log, gamma):
 
 def test_unknown_sequential_estimator(make_log):
     log, probs = case(make_log)
-    with pytest.raises(UnknownNameError, match=r"sequential estimator == 'fqe', must be one of 'pdis', 'snpdis'"):
-        evaluate_sequential(log, probs, gamma=1.0, estimators=("fqe",))
+    with pytest.raises(UnknownNameError, match=r"sequential estimator == 'pids', must be one of 'dr', 'fqe'"):
+        evaluate_sequential(log, probs, gamma=1.0, estimators=("pids",))

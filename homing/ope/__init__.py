@@ -2,6 +2,7 @@
 
 `evaluate_policy` judges a policy per decision, `evaluate_sequential` per user over time; both return an `OPEReport`
 whose `support` says whether the log can answer at all. `compare` pairs two reports by user, `compare_many` several.
+`PolicySums` makes the same estimates of batches, for logs that do not fit memory.
 `evaluate_artifacts` does it all for saved policies on a saved log.
 """
 
@@ -10,11 +11,20 @@ from __future__ import annotations
 from homing.ope.artifacts import evaluate_artifacts
 from homing.ope.crossfit import cross_fit
 from homing.ope.estimate import Estimate
-from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, marginal_weights, mrdr_weights
+from homing.ope.estimators import (
+    ESTIMATORS,
+    Estimator,
+    RowEstimate,
+    Rows,
+    balanced_weights,
+    marginal_weights,
+    mrdr_weights,
+)
 from homing.ope.evaluate import evaluate_policy
 from homing.ope.intervals import INTERVALS, Bounds, Interval, empirical_likelihood, simultaneous_level
 from homing.ope.report import OPEReport, compare, compare_many
 from homing.ope.sequential import evaluate_sequential
+from homing.ope.sums import PolicySums, SumsReport
 from homing.ope.support import EventSupport, MessageSupport, Support, SupportLimits
 
 __all__ = [
@@ -27,10 +37,13 @@ __all__ = [
     "Interval",
     "MessageSupport",
     "OPEReport",
+    "PolicySums",
     "RowEstimate",
     "Rows",
+    "SumsReport",
     "Support",
     "SupportLimits",
+    "balanced_weights",
     "compare",
     "compare_many",
     "cross_fit",

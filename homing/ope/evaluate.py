@@ -15,6 +15,7 @@ from homing.ope.estimate import Clusters, Estimate, cluster_influence
 from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, get_estimator, marginal_weights
 from homing.ope.estimators.mips import EMBEDDINGS, embedding_codes
 from homing.ope.intervals import Bounds, Contributions, Interval, get_interval
+from homing.ope.intervals.base import Extremes
 from homing.ope.intervals.ingredients import DECISIONS, WEIGHT, Ingredients, Possible
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
@@ -174,7 +175,7 @@ class _Gathered:
         self._weight, self._clusters, self._bounds = weight, clusters, bounds
         self._shares: dict[str, FloatArray] = {DECISIONS: clusters.sums(np.ones(len(weight))) / len(weight)}
         self._weighted: dict[tuple[str, str], tuple[str, FloatArray]] = {}
-        self._extremes: dict[tuple[str, str], tuple[float, float]] = {}
+        self._extremes: dict[tuple[str, str], Extremes] = {}
         self._limits: dict[str, tuple[float, float]] = {}
         self._bounded: tuple[str, ...] = ()
 
@@ -194,7 +195,7 @@ class _Gathered:
     def logged(self, objective: str, mean: float) -> None:
         """The log's own mean."""
         low, high = self._possible.reward
-        self._extremes[LOGGED, objective] = (low - mean, high - mean)
+        self._extremes[LOGGED, objective] = (low - mean, low - mean), (high - mean, high - mean)
 
     def add(self, key: tuple[str, str], estimator: Estimator, result: RowEstimate, psi: FloatArray) -> None:
         """One estimate, with its influence by user ψ (G,)."""
@@ -207,7 +208,7 @@ class _Gathered:
                 self._shares[name] = self._clusters.sums(weights) / (normaliser * len(weights))
             own = psi if term is result.influence else cluster_influence(term, self._clusters)
             self._weighted[key] = (name, own)
-        least, greatest = self._possible.extremes(
+        low, high = self._possible.extremes(
             result.value,
             modelled=estimator.needs_q_hat,
             model_mean=self._model_mean if estimator.needs_q_hat else 0.0,
@@ -215,14 +216,15 @@ class _Gathered:
             max_weight=result.max_weight,
         )
         # Estimators that are of another form are at least as extreme as what was seen.
-        self._extremes[key] = (
-            min(least, float(result.influence.min())),
-            max(greatest, float(result.influence.max())),
-        )
+        least, greatest = float(result.influence.min()), float(result.influence.max())
+        if least < min(low[0], high[0]) or greatest > max(low[1], high[1]):
+            low, high = ((min(one, least), max(two, greatest)) for one, two in (low, high))
+        self._extremes[key] = low, high
 
     def done(self) -> Ingredients:
         """All of it."""
-        return Ingredients(self._shares, self._weighted, self._extremes, self._limits, self._bounded)
+        decisions = len(self._weight)
+        return Ingredients(self._shares, self._weighted, self._extremes, self._limits, self._bounded, decisions)
 
 
 def _intervals(

@@ -33,7 +33,10 @@ def mean_of(x, extremes=None, limits=None, bounded=False, length=None):
     length = np.ones(len(x)) if length is None else np.asarray(length, dtype=float)
     value = x.sum() / length.sum()
     psi = (x - value * length) / length.sum()
-    return Contributions(value, psi, (Part(psi, length / length.sum()),), extremes, limits, bounded)
+    if extremes is not None and np.ndim(extremes) == 1:  # the same at either end of the reward
+        extremes = (extremes, extremes)
+    parts = (Part(psi, length / length.sum()),)
+    return Contributions(value, psi, parts, extremes, limits, bounded, int(length.sum()))
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_every_kind_keeps_the_contract(some, name):
     assert wide.lower < narrow.lower and narrow.upper < wide.upper
     assert narrow.std_error == pytest.approx(interval(some.value, some.psi, 0.8).std_error, rel=0.1)
     turned = Contributions(
-        some.value, some.psi[::-1], (Part(some.psi[::-1], some.parts[0].share),), some.extremes, some.limits, True
+        some.value, some.psi[::-1], (Part(some.psi[::-1], some.parts[0].share),), some.extremes, some.limits, True, 300
     )
     again = kind([turned], 0.8, np.random.default_rng(1))[0]
     if name != "bootstrap":  # which draws users by their place
@@ -78,14 +81,16 @@ def test_unknown_kinds_have_hints():
 
 
 def test_a_difference_takes_the_worst_of_both():
-    one = mean_of([0.0, 2.0], (-1.0, 3.0), (0.0, 1.0), bounded=True)
-    two = mean_of([1.0, 0.0], (-0.5, 2.5), (0.0, 2.0))
+    one = mean_of([0.0, 2.0], ((-1.0, 0.0), (0.0, 3.0)), (0.0, 1.0), bounded=True)
+    two = mean_of([1.0, 0.0], ((-0.5, 0.0), (0.0, 2.5)), (0.0, 2.0))
     found = one.minus(two, 0.5)
     assert found.value == 1.0 - 0.5 * 0.5
-    assert found.extremes == (-1.0 - 1.25, 3.0 + 0.25) and found.limits == (-1.0, 1.0) and not found.bounded
+    # A decision has one reward: the least of both, or the greatest of both.
+    assert found.extremes == ((-1.0, 0.25), (-1.25, 3.0)) and found.reach == (-1.25, 3.0)
+    assert found.limits == (-1.0, 1.0) and not found.bounded and found.decisions == 2
     assert np.allclose(sum(part.psi for part in found.parts), found.psi)
-    assert one.minus(two, -0.5).extremes == (-1.0 - 0.25, 3.0 + 1.25)
-    assert one.minus(Contributions(0.0, two.psi)).extremes is None
+    assert one.minus(two, -0.5).extremes == ((-1.25, 0.0), (0.0, 4.25))
+    assert one.minus(Contributions(0.0, two.psi)).reach is None
 
 
 def test_bounds_are_bounds():
@@ -104,7 +109,7 @@ def test_cressie_read_is_the_t_interval_with_one_more_user(some):
 
     found = CressieRead()([some], 0.9)[0]
     u = len(some.psi) * some.psi
-    for end, side, extreme in ((found.lower, 0, some.extremes[0]), (found.upper, 1, some.extremes[1])):
+    for end, side, extreme in ((found.lower, 0, some.reach[0]), (found.upper, 1, some.reach[1])):
         longer = np.append(u, extreme)
         expected = stats.t.interval(0.9, len(u), longer.mean(), stats.sem(longer))[side]
         assert end - some.value == pytest.approx(expected, rel=1e-10)
@@ -113,7 +118,15 @@ def test_cressie_read_is_the_t_interval_with_one_more_user(some):
 def test_without_a_range_the_most_extreme_user_stands_in(some):
     bare = Contributions(some.value, some.psi)
     seen = (300 * some.psi.min(), 300 * some.psi.max())
-    assert CressieRead()([bare], 0.95) == CressieRead()([Contributions(some.value, some.psi, (), seen)], 0.95)
+    assert CressieRead()([bare], 0.95) == CressieRead()([Contributions(some.value, some.psi, (), (seen, seen))], 0.95)
+
+
+def test_the_unseen_user_has_one_decision(some):
+    """Of 900 decisions of 300 users one more is a third of an average user."""
+    thirds = Contributions(some.value, some.psi, (), tuple((low / 3, high / 3) for low, high in some.extremes))
+    of_900 = Contributions(some.value, some.psi, (), some.extremes, decisions=900)
+    one, two = CressieRead()([of_900, thirds], 0.95)
+    assert (one.lower, one.upper) == pytest.approx((two.lower, two.upper), rel=1e-12)
 
 
 def test_no_event_at_all_still_has_an_upper_end():
@@ -139,13 +152,14 @@ def test_empirical_likelihood_equals_vw_estimators(case):
 
 
 def test_empirical_likelihood_by_users():
-    """Users whose decisions are copies of one are users with one decision."""
+    """Users whose decisions are copies of one are users with one decision, but for the unseen one: a third of them."""
     case = REFERENCE["cases"][2]
     w, r = np.array(case["weight"]), np.array(case["reward"])
     ranges = {"weight_range": (0.0, 8.0), "reward_range": (0.0, 1.0)}
     once = empirical_likelihood(w, r, **ranges)
     thrice = empirical_likelihood(w.repeat(3), r.repeat(3), cluster=np.arange(len(w)).repeat(3), **ranges)
-    assert (thrice.value, thrice.lower, thrice.upper) == pytest.approx((once.value, once.lower, once.upper), rel=1e-12)
+    assert (thrice.value, thrice.lower, thrice.upper) == pytest.approx((once.value, once.lower, once.upper), rel=0.06)
+    assert thrice.upper - thrice.lower < once.upper - once.lower
     wrong = empirical_likelihood(w.repeat(3), r.repeat(3), **ranges)
     assert wrong.upper - wrong.lower < 0.7 * (once.upper - once.lower)
 

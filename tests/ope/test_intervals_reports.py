@@ -96,18 +96,18 @@ def test_extremes_are_what_one_more_decision_could_do(make_log):
     q_hat = np.tile([0.25, 0.75], (4, 1))
     report = evaluate_policy(log, probs, q_hat=q_hat, estimators=("ips", "snips", "dr", "dm", "clipped-ips"))
     extremes = report.ingredients.extremes
-    assert extremes["ips", "clicked"] == (-0.5, 1.5)
-    assert extremes["snips", "clicked"] == (-1.0, 1.0)  # 2 (r - 1/2) / 1
-    assert extremes["logged", "clicked"] == (-0.5, 0.5)
-    # q̂ in [1/4, 3/4] + 2 (r - q̂ in [-3/4, 3/4]), around V = 1/2 · (0.75 + 2 · 0.25 + 0.75 - 2 · 0.75) · … = 0.5.
+    assert extremes["ips", "clicked"] == ((-0.5, -0.5), (-0.5, 1.5))
+    assert extremes["snips", "clicked"] == ((-1.0, 0.0), (0.0, 1.0))  # 2 (r - 1/2) / 1
+    assert extremes["logged", "clicked"] == ((-0.5, -0.5), (0.5, 0.5))
+    # V = 0.5; q̂ in [1/4, 3/4] + 2 (r - q̂), which is in [-3/2, 0] for r = 0 and in [0, 3/2] for r = 1.
     assert report.estimate("clicked", "dr").value == 0.5
-    assert extremes["dr", "clicked"] == (0.25 - 1.5 - 0.5, 0.75 + 1.5 - 0.5)
-    assert extremes["dm", "clicked"] == (0.25 - 0.75, 0.0)
+    assert extremes["dr", "clicked"] == ((0.25 - 1.5 - 0.5, 0.25), (-0.25, 0.75 + 1.5 - 0.5))
+    assert extremes["dm", "clicked"] == ((0.25 - 0.75, 0.0), (0.25 - 0.75, 0.0))
     assert report.ingredients.limits == {"clicked": (0.0, 1.0)} and report.ingredients.bounded == ()
     declared = evaluate_policy(
         log, probs, estimators=("ips",), bounds=Bounds(max_weight=10.0, reward={"clicked": (0.0, 3.0)})
     )
-    assert declared.ingredients.extremes["ips", "clicked"] == (-0.5, 29.5)
+    assert declared.ingredients.extremes["ips", "clicked"] == ((-0.5, -0.5), (-0.5, 29.5))
     assert declared.ingredients.bounded == ("clicked",)
 
 
@@ -178,7 +178,7 @@ def test_a_paired_difference_under_every_kind(random_case):
         assert difference.upper - difference.lower < 0.5 * sum(item.upper - item.lower for item in apart)
     # Cressie–Read and Bernstein grant the unseen user the worst of both.
     difference = reports[0].contributions("spend", "ips").minus(reports[1].contributions("spend", "ips"))
-    assert difference.extremes == pytest.approx((-36000 - difference.value, 36000 - difference.value))
+    assert difference.reach == pytest.approx((-18000 - difference.value, 18000 - difference.value))
     found = compare(*reports, "spend", "ips", interval="cressie-read")
     assert (found.lower, found.upper) == (-18.0, 18.0)  # rewards in [-9, 9]: nothing is known beyond
     assert compare(*reports, "spend", "ips", interval="bernstein").interval == "bernstein"

@@ -14,6 +14,8 @@ from homing.errors import InvalidInputError, describe
 from homing.ope.estimate import Estimate
 
 FloatArray = NDArray[np.float64]
+#: (least, greatest) of something at the least possible reward, and at the greatest.
+Extremes = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -71,44 +73,57 @@ class Contributions:
         value: the point estimate.
         psi: (G,), each user's contribution to the error.
         parts: its terms by normaliser; their ψ sum to `psi`. Empty where only `psi` is known.
-        extremes: least and greatest influence φ that one decision could have, given what weights and rewards are
-            possible; None where that is not known. A user of average length whose decisions are all like that
-            contributes ψ = φ / G.
+        extremes: (least, greatest) influence φ that one decision could have with the least possible reward, and with
+            the greatest, whatever its weight; None where that is not known. Such a decision contributes ψ = φ / n.
         limits: what the value cannot leave; None where that is not known.
         bounded: whether `extremes` follow from declared `Bounds` alone, not from what was seen.
+        decisions: n, how many there are; None for one a user.
     """
 
     value: float
     psi: FloatArray
     parts: tuple[Part, ...] = ()
-    extremes: tuple[float, float] | None = None
+    extremes: Extremes | None = None
     limits: tuple[float, float] | None = None
     bounded: bool = False
+    decisions: int | None = None
+
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """Least and greatest influence that one decision could have, whatever its reward."""
+        if self.extremes is None:
+            return None
+        low, high = self.extremes
+        return min(low[0], high[0]), max(low[1], high[1])
 
     def minus(self, other: Contributions, factor: float = 1.0) -> Contributions:
         """This minus `factor` times another on the same users: what both share cancels, user by user.
 
-        The extremes are those of a decision that is the worst for one and the best for the other.
+        The extremes are those of a decision whose weight is the worst for one and the best for the other; its reward is
+        the same for both.
         """
         parts: tuple[Part, ...] = ()
         if self.parts and other.parts:
             parts = (*self.parts, *(replace(part, psi=-factor * part.psi) for part in other.parts))
+        extremes = limits = None
+        if self.extremes is not None and other.extremes is not None:
+            (low, high), (its_low, its_high) = self.extremes, other.extremes
+            extremes = _less(low, its_low, factor), _less(high, its_high, factor)
+        if self.limits is not None and other.limits is not None:
+            limits = _less(self.limits, other.limits, factor)
         return Contributions(
             value=self.value - factor * other.value,
             psi=self.psi - factor * other.psi,
             parts=parts,
-            extremes=_difference(self.extremes, other.extremes, factor),
-            limits=_difference(self.limits, other.limits, factor),
+            extremes=extremes,
+            limits=limits,
             bounded=self.bounded and other.bounded,
+            decisions=self.decisions,
         )
 
 
-def _difference(
-    one: tuple[float, float] | None, two: tuple[float, float] | None, factor: float
-) -> tuple[float, float] | None:
+def _less(one: tuple[float, float], two: tuple[float, float], factor: float) -> tuple[float, float]:
     """Interval arithmetic: what one - factor · two can be."""
-    if one is None or two is None:
-        return None
     low, high = sorted((factor * two[0], factor * two[1]))
     return one[0] - high, one[1] - low
 

@@ -34,7 +34,7 @@ class Bernstein:
     Example:
         >>> from homing.ope.intervals import Part
         >>> psi = np.repeat([-0.001, 0.001], 500)
-        >>> item = Contributions(0.5, psi, (Part(psi, np.full(1000, 0.001)),), (-1.5, 1.5), (0.0, 1.0), bounded=True)
+        >>> item = Contributions(0.5, psi, (Part(psi, np.full(1000, 0.001)),), ((-1.5, 0.0), (0.0, 1.5)), bounded=True)
         >>> print(Bernstein()([item], 0.95)[0])
         0.5 [0.3756, 0.6244]
     """
@@ -47,7 +47,7 @@ class Bernstein:
         return tuple(self._one(item, level) for item in items)
 
     def _one(self, item: Contributions, level: float) -> Estimate:
-        if not item.bounded or item.extremes is None:
+        if not item.bounded or item.reach is None:
             raise InvalidInputError(
                 describe(
                     "bounds",
@@ -69,7 +69,7 @@ class Bernstein:
         count = len(item.psi)
         u, length = count * item.psi, count * item.parts[0].share  # length: a user's decisions over the average number
         logs = math.log(4.0 / (1.0 - level))
-        widest = (item.extremes[1] - item.extremes[0]) * float(length.max())
+        widest = (item.reach[1] - item.reach[0]) * float(length.max())
         beyond = 7.0 * widest * logs / (3.0 * (count - 1))
         factor = 2.0 * logs / count
         moments = np.cov(u, length)  # ddof 1, as in the theorem

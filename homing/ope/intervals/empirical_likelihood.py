@@ -25,7 +25,7 @@ def empirical_likelihood(
 ) -> Estimate:
     """The Cressie–Read value and interval of a policy from its importance weights, which must have mean 1.
 
-    All E_Q[w r] over reweightings Q of the users and of one unseen user of average length, with E_Q[w] = 1 and within a
+    All E_Q[w r] over reweightings Q of the users and of an unseen one with one decision, with E_Q[w] = 1 and within a
     divergence of Student's squared t quantile of the most likely Q. For the divergence of order -2 each end is a
     regression: with a = w r, c = w - 1 and moments over the G + 1 users,
 
@@ -72,7 +72,7 @@ def empirical_likelihood(
     labels = np.arange(len(w)) if cluster is None else np.asarray(check_shape("cluster", cluster, (len(w),)))
     clusters = Clusters.of(labels)
     scale = clusters.count / len(w)  # everything in units of a user of average length
-    users = _Users(scale * clusters.sums(w * r), scale * clusters.sums(w - 1.0))
+    users = _Users(scale * clusters.sums(w * r), scale * clusters.sums(w - 1.0), scale)
 
     # The most likely Q: what weight is missing, or too much, goes to the unseen user, with the average reward.
     last = high_w if users.control.sum() < 0.0 else low_w
@@ -96,15 +96,16 @@ def empirical_likelihood(
 
 @dataclass(frozen=True, eq=False)
 class _Users:
-    """Per user: the value a (G,) and the control c (G,)."""
+    """Per user: value a (G,) and control c (G,), in units of a user of average length; `scale` is that of a decision."""
 
     value: FloatArray
     control: FloatArray
+    scale: float
 
     def with_one(self, weight: float, reward: float) -> _Moments:
-        """Moments of the users and of one unseen, all of whose decisions have this weight and reward."""
+        """Moments of the users and of one unseen, whose one decision has this weight and reward."""
         count = len(self.value) + 1
-        a, c = weight * reward, weight - 1.0
+        a, c = self.scale * weight * reward, self.scale * (weight - 1.0)
         mean_a, mean_c = (float(self.value.sum()) + a) / count, (float(self.control.sum()) + c) / count
         return _Moments(
             count=count,

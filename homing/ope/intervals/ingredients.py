@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from homing.errors import InvalidInputError, describe
-from homing.ope.intervals.base import Bounds, Contributions, FloatArray, Part
+from homing.ope.intervals.base import Bounds, Contributions, Extremes, FloatArray, Part
 
 Key = tuple[str, str]
 #: The share of a user in all decisions, and in all importance weight.
@@ -24,16 +24,19 @@ class Ingredients:
         shares: (G,) by name, each user's share of a normaliser: `decisions`, `weight`, or another estimator's weights.
         weighted: by (estimator, objective), the name of the share and the ψ (G,) of the term that it normalises; what
             is left of the influence is normalised by decisions.
-        extremes: by (estimator, objective), least and greatest influence that one decision could have.
+        extremes: by (estimator, objective), least and greatest influence that one decision could have with the least
+            reward, and with the greatest.
         limits: by objective, what its value cannot leave.
         bounded: objectives whose extremes follow from declared bounds alone.
+        decisions: how many there are; None for one a user.
     """
 
     shares: Mapping[str, FloatArray] = field(default_factory=dict)
     weighted: Mapping[Key, tuple[str, FloatArray]] = field(default_factory=dict)
-    extremes: Mapping[Key, tuple[float, float]] = field(default_factory=dict)
+    extremes: Mapping[Key, Extremes] = field(default_factory=dict)
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     bounded: tuple[str, ...] = ()
+    decisions: int | None = None
 
     def of(self, estimator: str, objective: str, value: float, psi: FloatArray) -> Contributions:
         """The contributions of one estimate from its value and influence."""
@@ -48,15 +51,26 @@ class Ingredients:
             else:
                 parts = (Part(psi - weighted, self.shares[DECISIONS]), Part(weighted, self.shares[name], False))
         return Contributions(
-            value, psi, parts, self.extremes.get(key), self.limits.get(objective), objective in self.bounded
+            value,
+            psi,
+            parts,
+            self.extremes.get(key),
+            self.limits.get(objective),
+            objective in self.bounded,
+            self.decisions,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON; arrays are left out (see `tensors`)."""
         return {
             "extremes": [
-                {"estimator": estimator, "objective": objective, "least": least, "greatest": greatest}
-                for (estimator, objective), (least, greatest) in self.extremes.items()
+                {
+                    "estimator": estimator,
+                    "objective": objective,
+                    "at_least_reward": list(low),
+                    "at_greatest_reward": list(high),
+                }
+                for (estimator, objective), (low, high) in self.extremes.items()
             ],
             "weighted": [
                 {"estimator": estimator, "objective": objective, "share": share}
@@ -64,6 +78,7 @@ class Ingredients:
             ],
             "limits": {name: list(ends) for name, ends in self.limits.items()},
             "bounded": list(self.bounded),
+            "decisions": self.decisions,
         }
 
     def tensors(self, influence: Mapping[Key, FloatArray]) -> dict[str, FloatArray]:
@@ -87,10 +102,15 @@ class Ingredients:
             shares={name.removeprefix(_SHARE): array for name, array in tensors.items() if name.startswith(_SHARE)},
             weighted=weighted,
             extremes={
-                (item["estimator"], item["objective"]): (item["least"], item["greatest"]) for item in data["extremes"]
+                (item["estimator"], item["objective"]): (
+                    (item["at_least_reward"][0], item["at_least_reward"][1]),
+                    (item["at_greatest_reward"][0], item["at_greatest_reward"][1]),
+                )
+                for item in data["extremes"]
             },
             limits={name: (ends[0], ends[1]) for name, ends in data["limits"].items()},
             bounded=tuple(data["bounded"]),
+            decisions=data["decisions"],
         )
 
 
@@ -155,8 +175,10 @@ class Possible:
 
     def extremes(
         self, value: float, *, modelled: bool, model_mean: float, normaliser: float | None, max_weight: float | None
-    ) -> tuple[float, float]:
-        """Least and greatest influence of one decision on V = mean(q̂_π) + mean(w (r - q̂)) or its self-normalised kin.
+    ) -> Extremes:
+        """Least and greatest influence of one decision, at either end of the reward.
+
+        On V = mean(q̂_π) + mean(w (r - q̂)), or the same divided by the mean weight.
 
         Args:
             value: the estimate.
@@ -171,6 +193,11 @@ class Possible:
             centre, correction, scale = value, 0.0, 1.0
         else:  # φ = q̂_π - mean(q̂_π) + w (r - q̂ - s) / mean(w), s = V - mean(q̂_π)
             centre, correction, scale = model_mean, value - model_mean, normaliser
-        least = low_q - centre + top * min(0.0, self.reward[0] - high_q - correction) / scale
-        greatest = high_q - centre + top * max(0.0, self.reward[1] - low_q - correction) / scale
-        return least, greatest
+        low, high = (
+            (
+                low_q - centre + top * min(0.0, reward - high_q - correction) / scale,
+                high_q - centre + top * max(0.0, reward - low_q - correction) / scale,
+            )
+            for reward in self.reward
+        )
+        return low, high

@@ -17,6 +17,7 @@ from homing.ope.estimators import (
     SNDR,
     SNIPS,
     SNMIPS,
+    BalancedIPS,
     ClippedIPS,
     DRos,
     DRps,
@@ -35,7 +36,11 @@ FOUR_ROWS = Rows(
     reward=np.array([1.0, 0.0, 1.0, 2.0]),
     q_logged=np.array([0.5, 0.5, 1.0, 1.0]),
     q_policy=np.array([0.5, 0.25, 1.0, 1.5]),
-    ratios={"message": np.array([1.5, 0.5, 0.5, 1.0]), "campaign": np.array([1.0, 0.5, 0.5, 1.5])},
+    ratios={
+        "message": np.array([1.5, 0.5, 0.5, 1.0]),
+        "campaign": np.array([1.0, 0.5, 0.5, 1.5]),
+        "balanced": np.array([1.0, 2.0, 1.0, 1.0]),
+    },
 )
 
 
@@ -61,6 +66,7 @@ FOUR_ROWS = Rows(
         pytest.param(MIPS(), (1.5 + 0 + 0.5 + 2) / 4, id="mips by message"),
         pytest.param(MIPS("campaign"), (1 + 0 + 0.5 + 3) / 4, id="mips by campaign"),
         pytest.param(SNMIPS(), 4 / 3.5, id="snmips"),
+        pytest.param(BalancedIPS(), (1 + 0 + 1 + 2) / 5, id="balanced-ips"),
         # y = (2, 0, 0, 2) on the controls (1, -½, -1, 0) and (½, 0, -1, -½): their sums of squares and products around
         # the means -1/8 and -1/4 are 35/16, 11/8 and 5/4, those with y 5/2 and 1, so b = (56, -40) / 27.
         pytest.param(MRDR(), 1.0 + 56 / 27 / 8 - 40 / 27 / 4, id="mrdr"),
@@ -92,7 +98,9 @@ def _weighted(name, rows, mass):
     residual = r - rows.q_logged
     if name.startswith(("mips", "snmips")):
         w = rows.ratios[name.split("-")[1]]
-    if name in ("snips", "snmips-message"):
+    if name == "balanced-ips":
+        w = rows.ratios["balanced"]
+    if name in ("snips", "snmips-message", "balanced-ips"):
         return (mass * w * r).sum() / (mass * w).sum()
     if name == "sndr":
         return (mass * predicted).sum() + (mass * w * residual).sum() / (mass * w).sum()
@@ -180,9 +188,16 @@ def test_equals_open_bandit_pipeline(name, make_log):
     )
     setting = PEER["settings"].get(name, {})
     chosen = type(get_estimator(name))(**setting)
-    ratios = {"message": marginal_weights(log, data["target"], np.tile(data["embedding"], (log.n, 1)))}
+    ratios = {
+        "message": marginal_weights(log, data["target"], np.tile(data["embedding"], (log.n, 1))),
+        "balanced": data["classifier_ratio"],
+    }
     report = evaluate_policy(log, data["target"], q_hat=data["q_hat"], estimators=(chosen,), ratios=ratios)
     assert report.estimate("clicked", name).value == pytest.approx(PEER["values"][name], rel=1e-9), PEER["peer"]
+
+
+def test_every_single_step_estimator_of_the_peer_is_compared():
+    assert set(PEER["values"]) - set(ALL) == set()
 
 
 def test_estimators_that_need_a_model_are_left_out_with_a_note(random_case):

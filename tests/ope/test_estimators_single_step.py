@@ -40,7 +40,7 @@ def draw_rows(rng, n, *, shape=1.5, noise=0.5):
     reward = q + rng.normal(0.0, noise, n)
     return Rows(
         weight=weight, reward=reward, q_logged=0.5 * q, q_policy=0.5 * q + rng.normal(0.0, 0.1, n),
-        ratios={"message": np.sqrt(weight), "campaign": np.minimum(weight, 2.0)},
+        ratios={"message": np.sqrt(weight), "campaign": np.minimum(weight, 2.0), "balanced": 0.5 + 0.5 * weight},
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_the_logging_policy_earns_the_mean_reward(name, random_case, make_log):
     known = make_log(
         action=log.action, propensity=log.propensity, reward=log.reward, user=log.user, k=log.k, probs=logging
     )
-    ratios = {"campaign": np.ones(log.n)} if name == "mips-campaign" else None
+    ratios = {item: np.ones(log.n) for item in ("campaign", "balanced") if item in name}
     found = evaluate_policy(known, logging, estimators=(name,), ratios=ratios).estimate("clicked", name)
     assert found.value == pytest.approx(log.reward.mean(), abs=1e-14)
 

@@ -1,11 +1,11 @@
 """Off-policy estimators, one a file, found by name.
 
 >>> sorted(ESTIMATORS)
-['clipped-ips', 'dm', 'dr', 'dros', 'drps', 'ips', 'mips-campaign', 'mips-message', 'mrdr', 'sg-dr', 'sg-ips', 'sndr',
- 'snips', 'snmips-message', 'switch-dr']
+['balanced-ips', 'clipped-ips', 'dm', 'dr', 'dros', 'drps', 'ips', 'mips-campaign', 'mips-message', 'mrdr', 'sg-dr',
+ 'sg-ips', 'sndr', 'snips', 'snmips-message', 'switch-dr']
 >>> get_estimator("snipz")
 Traceback (most recent call last):
-homing.errors.UnknownNameError: estimator == 'snipz', must be one of 'clipped-ips', ... Did you mean 'snips'?
+homing.errors.UnknownNameError: estimator == 'snipz', must be one of 'balanced-ips', ... Did you mean 'snips'?
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from homing.errors import unknown_name
+from homing.ope.estimators.balanced_ips import BalancedIPS, balanced_weights
 from homing.ope.estimators.base import Estimator, RowEstimate, Rows, linear
 from homing.ope.estimators.clipped_ips import ClippedIPS
 from homing.ope.estimators.dm import DM
@@ -46,6 +47,7 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "mips-message": MIPS,
     "mips-campaign": partial(MIPS, "campaign"),
     "snmips-message": SNMIPS,
+    "balanced-ips": BalancedIPS,
 }
 
 
@@ -68,6 +70,7 @@ __all__ = [
     "SNDR",
     "SNIPS",
     "SNMIPS",
+    "BalancedIPS",
     "ClippedIPS",
     "DRos",
     "DRps",
@@ -77,6 +80,7 @@ __all__ = [
     "SubGaussianDR",
     "SubGaussianIPS",
     "SwitchDR",
+    "balanced_weights",
     "get_estimator",
     "linear",
     "marginal_weights",

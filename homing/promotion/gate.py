@@ -220,30 +220,36 @@ def _compare_all(challenger: OPEReport, champion: OPEReport, rules: PromotionRul
     for name, rule in rules.objectives.items():
         # Any one superiority objective suffices, so their error rates add up: each gets its share (Bonferroni).
         level = 1.0 - (1.0 - rules.level) / trials if rule.rule == "superiority" else rules.level
-        out.append(_compare_objective(challenger, champion, name, rule, rules.estimator, level))
+        out.append(_compare_objective(challenger, champion, name, rule, rules.estimator, level, rules.interval))
     out += [
-        _check_guardrail(challenger, champion, name, item, rules.estimator, rules.level)
+        _check_guardrail(challenger, champion, name, item, rules.estimator, rules.level, rules.interval)
         for name, item in rules.guardrails.items()
     ]
     return tuple(out)
 
 
 def _compare_objective(
-    challenger: OPEReport, champion: OPEReport, name: str, rule: ObjectiveRule, estimator: str, level: float
+    challenger: OPEReport,
+    champion: OPEReport,
+    name: str,
+    rule: ObjectiveRule,
+    estimator: str,
+    level: float,
+    interval: str = "cressie-read",
 ) -> Comparison:
     from homing.promotion.render import comparison_sentence
 
     sign = 1.0 if rule.direction == "maximize" else -1.0
-    base = champion.estimate(name, estimator).at(level)
-    mine = challenger.estimate(name, estimator).at(level)
-    difference = compare(challenger, champion, name, estimator, level=level)
+    base = champion.estimate_at(name, estimator, level=level, interval=interval)
+    mine = challenger.estimate_at(name, estimator, level=level, interval=interval)
+    difference = compare(challenger, champion, name, estimator, level=level, interval=interval)
     # gain - m > 0 for superiority, gain + m > 0 for non-inferiority. With a relative margin m = margin · |champion|,
     # whose own error enters through the factor on the champion's influence.
     room = {"superiority": -rule.margin, "non_inferiority": rule.margin, "report": 0.0}[rule.rule]
     if rule.margin_kind == "relative":
         # sign · (θ_c - θ_b) + room · |θ_b| = sign · (θ_c - (1 - sign · room · sgn θ_b) · θ_b)
         factor = 1.0 - sign * room * math.copysign(1.0, base.value)
-        bound = compare(challenger, champion, name, estimator, level=level, champion_factor=factor)
+        bound = compare(challenger, champion, name, estimator, level=level, champion_factor=factor, interval=interval)
         bound = _signed(bound, sign)
     else:
         bound = _signed(difference, sign).shifted(room)
@@ -266,11 +272,17 @@ def _compare_objective(
 
 
 def _check_guardrail(
-    challenger: OPEReport, champion: OPEReport, name: str, item: Guardrail, estimator: str, level: float
+    challenger: OPEReport,
+    champion: OPEReport,
+    name: str,
+    item: Guardrail,
+    estimator: str,
+    level: float,
+    interval: str = "cressie-read",
 ) -> Comparison:
     from homing.promotion.render import comparison_sentence
 
-    mine = challenger.estimate(name, estimator).at(level)
+    mine = challenger.estimate_at(name, estimator, level=level, interval=interval)
     bound = _signed(mine, 1.0 if item.direction == "maximize" else -1.0)
     bound = bound.shifted(-item.limit if item.direction == "maximize" else item.limit)
     passed = bound.lower >= 0.0
@@ -278,9 +290,9 @@ def _check_guardrail(
         "objective": name,
         "rule": "guardrail",
         "direction": item.direction,
-        "champion": champion.estimate(name, estimator).at(level),
+        "champion": champion.estimate_at(name, estimator, level=level, interval=interval),
         "challenger": mine,
-        "difference": compare(challenger, champion, name, estimator, level=level),
+        "difference": compare(challenger, champion, name, estimator, level=level, interval=interval),
         "bound": bound,
         "margin": item.limit,
         "margin_kind": "absolute",
@@ -292,17 +304,20 @@ def _check_guardrail(
 
 def _signed(item: Estimate, sign: float) -> Estimate:
     """The estimate of sign · quantity."""
-    if sign > 0:
-        return item
-    return Estimate(-item.value, item.std_error, -item.upper, -item.lower, item.level, item.df)
+    return item if sign > 0 else item.negated()
 
 
 def _times_needed(bound: Estimate) -> float | None:
     """How many times this log would put the lower end above 0 with probability `POWER`, if the estimate were true."""
     if bound.value <= 0.0 or bound.std_error == 0.0:
         return None
-    half = (bound.value - bound.lower) / bound.std_error
-    return max(1.0, float(((half + NormalDist().inv_cdf(POWER)) * bound.std_error / bound.value) ** 2))
+    # The half width is z · s, which falls with the root of the size, and for some intervals a rest for what was not
+    # seen, which falls with the size: value = (z + z_power) s x + rest x² for x = 1 / √times.
+    sampled = NormalDist().inv_cdf(0.5 + bound.level / 2.0) * bound.std_error
+    rest = max(bound.value - bound.lower - sampled, 0.0)
+    spread = sampled + NormalDist().inv_cdf(POWER) * bound.std_error
+    root = (spread + math.sqrt(spread**2 + 4.0 * rest * bound.value)) / (2.0 * bound.value)
+    return max(1.0, root**2)
 
 
 def _judge(

@@ -63,6 +63,9 @@ class PromotionRules(_Strict):
     Attributes:
         estimator: the estimator whose intervals decide.
         level: two-sided level of the intervals; decisions use one end of them.
+        interval: how they are made: `cressie-read` is right on rare events too, where `cluster-t` covers far less than
+            it says; `anytime` for a gate that is asked again and again as the log grows; `bernstein` holds at every
+            size, and needs reports with declared bounds.
         objectives: what each objective must show.
         guardrails: absolute bounds on the challenger, by objective.
         min_ess: least effective sample size of the challenger's weights; fewer is refused.
@@ -81,6 +84,7 @@ class PromotionRules(_Strict):
     version: Literal[1] = 1
     estimator: str = "dr"
     level: float = Field(default=0.95, gt=0.0, lt=1.0)
+    interval: Literal["cressie-read", "cluster-t", "anytime", "bernstein"] = "cressie-read"
     objectives: dict[str, ObjectiveRule] = Field(min_length=1)
     guardrails: dict[str, Guardrail] = Field(default_factory=dict)
     min_ess: float = Field(default=100.0, ge=0.0)

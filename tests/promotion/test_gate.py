@@ -41,7 +41,7 @@ def test_a_better_challenger_is_promoted(make_reports):
 
 
 def test_a_small_gain_is_held_with_the_size_that_would_show_it(make_reports):
-    decision = gate(*make_reports({"conversion": (0.10, 0.11)}), rules())
+    decision = gate(*make_reports({"conversion": (0.10, 0.11)}), rules(interval="cluster-t"))
     assert decision.verdict == "hold"
     (item,) = decision.comparisons
     # (1.96 + 0.84)² · (se / gain)², se² = (0.09 + 0.0979) / 2000.
@@ -138,7 +138,7 @@ def test_relative_margin_of_a_negative_champion():
 
 
 def test_non_inferiority_holds_back_a_harmful_winner(make_reports):
-    decision = gate(*make_reports({"conversion": (0.10, 0.15), "unsubscribed": (0.02, 0.03)}), rules(objectives=SAFE))
+    decision = gate(*make_reports({"conversion": (0.10, 0.15), "unsubscribed": (0.02, 0.032)}), rules(objectives=SAFE))
     assert decision.verdict == "hold"
     assert decision.reasons[0].startswith("unsubscribed goes up from")
     assert "worse by more than the 30.0% that the rules allow (lower is better)" in decision.reasons[0]
@@ -296,6 +296,55 @@ def test_names_are_escaped(make_reports):
     reports = make_reports({hostile: (0.10, 0.15)})
     html = gate(*reports, rules(objectives={hostile: {"rule": "superiority"}})).to_html()
     assert "<img" not in html and "&lt;img" in html
+
+
+def test_the_gate_decides_on_empirical_likelihood(make_reports):
+    """All that is shown is of the kind that the rules name: the estimates, their paired difference and what is judged.
+
+    2,000 rows a side with 6 and 12 opt-outs, all of weight 2: by the t interval the rise of 0.003 is at most 0.0071 and
+    one of 0.0075 is ruled out; one unseen opt-out more makes that 0.0078, and the answer no.
+    """
+    reports = make_reports({"conversion": (0.10, 0.15), "unsubscribed": (0.003, 0.006)})
+    objectives = {
+        "conversion": {"rule": "superiority"},
+        "unsubscribed": {
+            "rule": "non_inferiority",
+            "margin": 0.0075,
+            "margin_kind": "absolute",
+            "direction": "minimize",
+        },
+    }
+    passed = {}
+    for interval in ("cressie-read", "cluster-t", "anytime"):
+        asked = rules(
+            objectives=objectives, guardrails={"unsubscribed": {"limit": 0.02}}, min_events=1, interval=interval
+        )
+        decision = gate(*reports, asked)
+        for item in decision.comparisons:
+            shown = (item.champion, item.challenger, item.difference, item.bound)
+            assert {estimate.interval for estimate in shown} == {interval}
+        passed[interval] = decision.comparisons[1].passed
+        assert GateDecision.from_dict(decision.to_dict()) == decision
+    assert passed == {"cressie-read": False, "cluster-t": True, "anytime": False}
+    assert rules().interval == "cressie-read"
+
+
+def test_the_size_that_would_show_it_counts_what_was_not_seen(make_reports):
+    """At the named factor of rows, the lower end stands z_0.8 standard errors above 0."""
+    small = gate(*make_reports({"conversion": (0.10, 0.11)}), rules())
+    times = small.comparisons[0].times_needed
+    grown = gate(*make_reports({"conversion": (0.10, 0.11)}, n=round(40 * times) * 100), rules()).comparisons[0]
+    assert (grown.bound.lower) / grown.bound.std_error == pytest.approx(0.8416, abs=0.03)
+
+
+def test_without_any_event_the_unseen_one_decides(make_reports):
+    """No opt-out in 2,000 decisions of weight 2: the upper end is about 2.96 · 2 / 4000 = 0.0015 and not 0."""
+    decision = gate(
+        *make_reports({"conversion": (0.10, 0.15), "unsubscribed": (0.0, 0.0)}),
+        rules(guardrails={"unsubscribed": {"limit": 0.001}}, min_events=0),
+    )
+    assert decision.verdict == "hold"
+    assert decision.comparisons[-1].challenger.upper == pytest.approx(0.00148, rel=0.01)
 
 
 @pytest.mark.slow

@@ -23,9 +23,9 @@ class CressieRead:
 
         lower = V + m - t √(v / G)
 
-    and likewise the upper end with the greatest φ. (A whole user of the worst decisions would be too careful: with three
-    decisions a user it covered 97 to 99.9 %.) Dividing by G rather than by G + 1 is the small-sample factor of the
-    variance, which makes it the cluster-robust t interval of the log with that user in it; the paper has none.
+    and likewise the upper end with the greatest φ. (A whole user of the worst decisions would be too careful: with
+    three decisions a user it covered 97 to 99.9 %.) Dividing by G rather than by G + 1 is the small-sample factor of
+    the variance, which makes it the cluster-robust t interval of the log with that user in it; the paper has none.
 
     The unseen user is what keeps it honest on rare events. At a rate of 0.5 %, 2,000 users and weights 1/9 and 9 the
     t interval holds the truth in 63 % of logs and this one in 99.9 %; at rates above 5 % it covers 95 to 97 %. With no

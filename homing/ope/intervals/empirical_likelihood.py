@@ -96,7 +96,7 @@ def empirical_likelihood(
 
 @dataclass(frozen=True, eq=False)
 class _Users:
-    """Per user: value a (G,) and control c (G,), in units of a user of average length; `scale` is that of a decision."""
+    """Per user: value a (G,), control c (G,), in units of a user of average length; `scale` is that of a decision."""
 
     value: FloatArray
     control: FloatArray

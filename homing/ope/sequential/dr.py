@@ -24,8 +24,8 @@ class SequentialDR:
 
     References:
         Jiang and Li (2016), "Doubly Robust Off-policy Value Evaluation for Reinforcement Learning", equation 10;
-        Thomas and Brunskill (2016), "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning",
-        section 4.
+        Thomas and Brunskill (2016), "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning", for the
+        sum.
 
     Example:
         >>> from homing.ope.sequential.trajectories import Trajectories
@@ -53,8 +53,8 @@ class WDR:
     A trajectory that has ended stays in the normaliser with its last weight. The interval is the delta method's.
 
     References:
-        Thomas and Brunskill (2016), "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning",
-        section 5.
+        Thomas and Brunskill (2016), "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning", the
+        weighted doubly robust estimator.
 
     Example:
         >>> from homing.ope.sequential.trajectories import Trajectories

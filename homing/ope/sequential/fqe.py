@@ -19,7 +19,7 @@ class FQE:
     fit is. It never holds the error of a model that cannot express the truth; compare with `dr`.
 
     References:
-        Le, Voloshin and Yue (2019), "Batch Policy Learning under Constraints", section 4.
+        Le, Voloshin and Yue (2019), "Batch Policy Learning under Constraints" (FQE).
 
     Example:
         >>> from homing.ope.sequential.trajectories import Trajectories

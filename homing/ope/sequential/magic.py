@@ -36,8 +36,8 @@ class MAGIC:
         level: of the interval that b is measured from; 0.9 in the paper's algorithm.
 
     References:
-        Thomas and Brunskill (2016), "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning",
-        sections 6 to 8 and algorithm 1.
+        Thomas and Brunskill (2016), "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning", the
+        estimators BIM and MAGIC, algorithm 1.
 
     Example:
         >>> from homing.ope.sequential.trajectories import Trajectories

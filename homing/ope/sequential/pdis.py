@@ -19,7 +19,7 @@ class PDIS:
     exponentially with their number.
 
     References:
-        Precup, Sutton and Singh (2000), "Eligibility Traces for Off-Policy Policy Evaluation", section 4.
+        Precup, Sutton and Singh (2000), "Eligibility Traces for Off-Policy Policy Evaluation".
 
     Example:
         >>> from homing.ope.sequential.trajectories import Trajectories
@@ -46,7 +46,7 @@ class SNPDIS:
     Consistent; slightly biased with few users.
 
     References:
-        Precup, Sutton and Singh (2000), section 4; Thomas (2015), "Safe Reinforcement Learning", section 3.9 (CWPDIS).
+        Precup, Sutton and Singh (2000); Thomas (2015), "Safe Reinforcement Learning", section 3.9 (CWPDIS).
 
     Example:
         >>> from homing.ope.sequential.trajectories import Trajectories

@@ -89,10 +89,10 @@ class LinearFQE:
         ridge: penalty on θ in units of each feature's own sum of squares; it only keeps collinear features solvable.
 
     References:
-        Le, Voloshin and Yue (2019), "Batch Policy Learning under Constraints", section 4 (FQE); Duan, Jia and Wang
-        (2020), "Minimax-Optimal Off-Policy Evaluation with Linear Function Approximation", section 3 (the linear
-        solution); Hao, Ji, Duan, Lu, Szepesvári and Wang (2021), "Bootstrapping Fitted Q-Evaluation for Off-Policy
-        Inference", section 3 (its asymptotic normality).
+        Le, Voloshin and Yue (2019), "Batch Policy Learning under Constraints" (FQE); Duan, Jia and Wang (2020),
+        "Minimax-Optimal Off-Policy Evaluation with Linear Function Approximation" (the linear solution); Hao, Ji, Duan,
+        Lu, Szepesvári and Wang (2021), "Bootstrapping Fitted Q-Evaluation for Off-Policy Inference" (its asymptotic
+        normality).
 
     Example:
         >>> data = LoggedDataset(
@@ -176,17 +176,18 @@ class LinearFQE:
         if self.features is not None and not callable(self.features):
             given = np.asarray(check_shape("features", self.features, (dataset.n, dataset.k, None)))
         logged, policy = [], []
-        for batch in dataset.batches(BATCH):
+        for start in range(0, dataset.n, BATCH):
+            rows = np.arange(start, min(start + BATCH, dataset.n))
             if given is not None:
-                phi = given[batch.rows]
+                phi = given[rows]
             elif callable(self.features):
-                phi = np.asarray(self.features(batch))
-                check_shape("features(batch)", phi, (len(batch.rows), dataset.k, None))
+                phi = np.asarray(self.features(dataset.rows(rows)))
+                check_shape("features(batch)", phi, (len(rows), dataset.k, None))
             else:
-                phi = default_features(batch)
+                phi = default_features(dataset.rows(rows))
             phi = np.asarray(check_finite("features", phi), dtype=np.float64)
-            logged.append(phi[np.arange(len(phi)), batch.action])
-            policy.append(np.einsum("bk,bkp->bp", probs[batch.rows], phi))
+            logged.append(phi[np.arange(len(phi)), dataset.action[rows]])
+            policy.append(np.einsum("bk,bkp->bp", probs[rows], phi))
         return np.concatenate(logged), np.concatenate(policy)
 
 
@@ -214,17 +215,16 @@ def q_values(dataset: LoggedDataset, probs: FloatArray, paths: Trajectories, q_f
     """
     if isinstance(q_function, LinearFQE):
         return q_function.fit(dataset, probs, paths)
-    logged, policy = [], []
-    given = None if callable(q_function) else _checked("q_function", q_function, dataset.n, dataset)
+    if not callable(q_function):
+        q = _checked("q_function", q_function, dataset.n, dataset)
+        logged, policy = q[np.arange(dataset.n), dataset.action], np.einsum("nk,nkm->nm", probs, q)
+        return QValues(logged[paths.order], policy[paths.order])
+    logged, policy = np.empty((2, dataset.n, len(dataset.objectives)))
     for batch in dataset.batches(BATCH):
-        if given is not None:
-            q = given[batch.rows]
-        else:
-            assert callable(q_function)
-            q = _checked("q_function(batch)", q_function(batch), len(batch.rows), dataset)
-        logged.append(q[np.arange(len(q)), batch.action])
-        policy.append(np.einsum("bk,bkm->bm", probs[batch.rows], q))
-    return QValues(np.concatenate(logged)[paths.order], np.concatenate(policy)[paths.order])
+        q = _checked("q_function(batch)", q_function(batch), len(batch.rows), dataset)
+        logged[batch.rows] = q[np.arange(len(q)), batch.action]
+        policy[batch.rows] = np.einsum("bk,bkm->bm", probs[batch.rows], q)
+    return QValues(logged[paths.order], policy[paths.order])
 
 
 def _checked(name: str, q: ArrayLike, rows: int, dataset: LoggedDataset) -> FloatArray:

@@ -12,6 +12,7 @@ from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, SupportError, describe, unknown_name
 from homing.log.dataset import LoggedDataset
 from homing.ope.estimate import Clusters, Estimate, cluster_influence
+from homing.ope.estimate import interval as interval_of
 from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, get_estimator, marginal_weights
 from homing.ope.estimators.mips import EMBEDDINGS, embedding_codes
 from homing.ope.intervals import Bounds, Contributions, Interval, get_interval
@@ -20,9 +21,12 @@ from homing.ope.intervals.ingredients import DECISIONS, WEIGHT, Ingredients, Pos
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
 from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
+from homing.ope.text import number
 
 FloatArray = NDArray[np.float64]
 DEFAULT_ESTIMATORS = ("ips", "snips", "dr", "switch-dr", "dros")
+#: A bias that an interval does not cover is named from half a standard error on, which costs a 95% interval 2%.
+BIAS_ERRORS = 0.5
 
 
 def evaluate_policy(
@@ -107,6 +111,7 @@ def evaluate_policy(
     values: dict[tuple[str, str], float] = {}
     influence: dict[tuple[str, str], FloatArray] = {}
     details: dict[tuple[str, str], dict[str, float]] = {}
+    bias: dict[tuple[str, str], float] = {}
     gathered = _Gathered(weight, clusters, declared)
     for j, objective in enumerate(dataset.objectives):
         reward = np.ascontiguousarray(dataset.reward[:, j])
@@ -132,6 +137,10 @@ def evaluate_policy(
             values[key] = result.value
             details[key] = dict(result.details)
             gathered.add(key, estimator, result, influence[key])
+            if result.unbiased is not None:
+                plain = cluster_influence(result.unbiased.influence, clusters)
+                moved = interval_of(result.value - result.unbiased.value, influence[key] - plain, level)
+                bias[key] = details[key]["possible_bias"] = max(abs(moved.lower), abs(moved.upper))
     ingredients = gathered.done()
     seed = None if rng is None else int(rng.integers(2**53))  # which JSON keeps exactly
     items = {key: ingredients.of(*key, values[key], psi) for key, psi in influence.items()}
@@ -161,11 +170,25 @@ def evaluate_policy(
         influence=influence,
         fingerprint=dataset.fingerprint,
         details={key: details[key] for key in estimates},
-        notes=(*notes, *left_out),
+        notes=(*notes, *left_out, *_bias_notes(bias, estimates)),
         interval=kind.name,
         ingredients=ingredients,
         seed=seed,
     )
+
+
+def _bias_notes(
+    bias: Mapping[tuple[str, str], float], estimates: Mapping[tuple[str, str], Estimate]
+) -> tuple[str, ...]:
+    """A sentence on the biases that intervals do not cover and the log cannot exclude, if there are any."""
+    found = [
+        f"{number(size)} in {name} of {objective}"
+        for (name, objective), size in bias.items()
+        if (name, objective) in estimates and size > BIAS_ERRORS * estimates[name, objective].std_error
+    ]
+    if not found:
+        return ()
+    return (f"Caution: not covered by its interval is a possible bias of up to {', '.join(found)}.",)
 
 
 class _Gathered:

@@ -59,6 +59,8 @@ class RowEstimate:
         weighted: weights (n,) and influence (n,) of a term Σ w v / Σ w, which the bootstrap divides anew in each
             replicate; None where all is a mean over decisions.
         max_weight: the largest weight that is given to any decision, where large ones are clipped or shrunk.
+        unbiased: the estimate that this one trades bias for variance against (IPS, SNIPS or DR on the same rows); None
+            where there is no such trade. Their difference shows how large the bias can be.
     """
 
     value: float
@@ -66,6 +68,7 @@ class RowEstimate:
     details: Mapping[str, float] = field(default_factory=dict)
     weighted: tuple[FloatArray, FloatArray] | None = None
     max_weight: float | None = None
+    unbiased: RowEstimate | None = None
 
 
 @runtime_checkable
@@ -103,7 +106,11 @@ class Estimator(Protocol):
 
 
 def linear(
-    terms: FloatArray, details: Mapping[str, float] | None = None, *, max_weight: float | None = None
+    terms: FloatArray,
+    details: Mapping[str, float] | None = None,
+    *,
+    max_weight: float | None = None,
+    unbiased: RowEstimate | None = None,
 ) -> RowEstimate:
     """The estimate of an estimator that is a mean of per-row terms: influence = term - mean.
 
@@ -111,7 +118,7 @@ def linear(
     [-1.0, 1.0]
     """
     value = float(terms.mean())
-    return RowEstimate(value, terms - value, details or {}, max_weight=max_weight)
+    return RowEstimate(value, terms - value, details or {}, max_weight=max_weight, unbiased=unbiased)
 
 
 def model_terms(rows: Rows) -> tuple[FloatArray, FloatArray]:

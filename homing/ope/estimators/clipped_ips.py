@@ -47,4 +47,4 @@ class ClippedIPS:
             "clipped_share": float((rows.weight > tau).mean()),
             "kept_weight_share": kept_share(rows.weight, weight),
         }
-        return linear(weight * rows.reward, details, max_weight=tau)
+        return linear(weight * rows.reward, details, max_weight=tau, unbiased=linear(rows.weight * rows.reward))

@@ -29,5 +29,5 @@ class DM:
     needs_q_hat: bool = True
 
     def __call__(self, rows: Rows) -> RowEstimate:
-        predicted, _ = model_terms(rows)
-        return linear(predicted, max_weight=0.0)
+        predicted, residual = model_terms(rows)
+        return linear(predicted, max_weight=0.0, unbiased=linear(predicted + rows.weight * residual))

@@ -45,8 +45,9 @@ class DRos:
         lam = float(len(residual)) if self.lam is None else self.lam
         weight = shrunken(rows.weight, lam)
         details = {"lambda": lam, "kept_weight_share": kept_share(rows.weight, weight)}
+        unbiased = linear(predicted + rows.weight * residual)
         # λ w / (w² + λ) is largest at w = √λ.
-        return linear(predicted + weight * residual, details, max_weight=math.sqrt(lam) / 2.0)
+        return linear(predicted + weight * residual, details, max_weight=math.sqrt(lam) / 2.0, unbiased=unbiased)
 
 
 def shrunken(weight: FloatArray, lam: float) -> FloatArray:

@@ -48,4 +48,5 @@ class DRps:
             "clipped_share": float((rows.weight > tau).mean()),
             "kept_weight_share": kept_share(rows.weight, weight),
         }
-        return linear(predicted + weight * residual, details, max_weight=tau)
+        unbiased = linear(predicted + rows.weight * residual)
+        return linear(predicted + weight * residual, details, max_weight=tau, unbiased=unbiased)

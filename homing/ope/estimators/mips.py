@@ -61,7 +61,7 @@ class MIPS:
 
     def __call__(self, rows: Rows) -> RowEstimate:
         weight = rows.ratio(self.embedding)
-        return linear(weight * rows.reward, _details(weight))
+        return linear(weight * rows.reward, _details(weight), unbiased=linear(rows.weight * rows.reward))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class SNMIPS:
     def __call__(self, rows: Rows) -> RowEstimate:
         weight = rows.ratio(self.embedding)
         found = self_normalised(weight, rows.reward)
-        return RowEstimate(found.value, found.influence, _details(weight), weighted=found.weighted)
+        plain = self_normalised(rows.weight, rows.reward) if rows.weight.any() else None
+        return RowEstimate(found.value, found.influence, _details(weight), weighted=found.weighted, unbiased=plain)
 
 
 def _details(weight: FloatArray) -> dict[str, float]:

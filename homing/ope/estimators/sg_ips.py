@@ -9,7 +9,7 @@ import numpy as np
 
 from homing.checks import check_probability
 from homing.errors import InvalidInputError, describe
-from homing.ope.estimators.base import FloatArray, RowEstimate, Rows, kept_share
+from homing.ope.estimators.base import FloatArray, RowEstimate, Rows, kept_share, linear
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,13 @@ def power_mean_estimate(
         "kept_weight_share": kept_share(weight, shrunken),
     }
     # w / (1 - λ + λ w) stays below 1 / λ.
-    return RowEstimate(value, influence, details, max_weight=1.0 / at if at > 0.0 else None)
+    return RowEstimate(
+        value,
+        influence,
+        details,
+        max_weight=1.0 / at if at > 0.0 else None,
+        unbiased=linear(base + weight * values),
+    )
 
 
 def known_lambda(second_moment: float, n: int, delta: float) -> float:

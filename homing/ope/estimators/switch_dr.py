@@ -50,4 +50,5 @@ class SwitchDR:
             predicted + np.where(kept, rows.weight, 0.0) * residual,
             {"tau": tau, "switched_share": float(1.0 - kept.mean())},
             max_weight=tau,
+            unbiased=None if kept.all() else linear(predicted + rows.weight * residual),
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from homing.errors import ArtifactError, describe
 from homing.log.dataset import LoggedDataset
+from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
 from homing.ope.estimate import Estimate
 from homing.ope.evaluate import evaluate_policy
 from homing.ope.messages import SILENCE, Messages
@@ -135,11 +136,13 @@ def evaluate_artifacts(
     out.mkdir(parents=True, exist_ok=True)
     dataset = LoggedDataset.load(Path(evaluation_dir))
     q_hat = predictions(dataset, load_policy(Path(reward_model)))
-    messages = Messages.of(dataset)
+    messages, calibration = Messages.of(dataset), propensity_calibration(dataset)
 
     def judge(artifact: PolicyArtifact, name: str) -> OPEReport:
         probs, notes = probabilities(dataset, artifact)
-        report = evaluate_policy(dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages)
+        report = evaluate_policy(
+            dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages, calibration=calibration
+        )
         return replace(report, notes=(*report.notes, *notes))
 
     def titled(artifact: PolicyArtifact, role: str) -> str:
@@ -147,7 +150,7 @@ def evaluate_artifacts(
 
     candidate = load_policy(Path(challenger))
     found = judge(candidate, titled(candidate, "challenger"))
-    rows = references(dataset, q_hat, messages, level=level)
+    rows = references(dataset, q_hat, messages, level=level, calibration=calibration)
     policy = candidate.policy
     if isinstance(policy, EpsilonGreedyPolicy) and policy.epsilon > 0:
         bare = judge(replace(candidate, policy=policy.base), "challenger without exploration")
@@ -216,7 +219,12 @@ def predictions(dataset: LoggedDataset, artifact: PolicyArtifact) -> FloatArray:
 
 
 def references(
-    dataset: LoggedDataset, q_hat: FloatArray | None, messages: Messages | None = None, *, level: float = 0.95
+    dataset: LoggedDataset,
+    q_hat: FloatArray | None,
+    messages: Messages | None = None,
+    *,
+    level: float = 0.95,
+    calibration: PropensityCalibration | None = None,
 ) -> tuple[OPEReport, ...]:
     """Silence, uniform, and each of the most sent messages for everyone: what simple rules would have earned.
 
@@ -224,20 +232,24 @@ def references(
     many noisy estimates flatters itself. Silence is left out where it was never logged.
     """
     messages = messages or Messages.of(dataset)
+    calibration = calibration or propensity_calibration(dataset, messages=messages)
+
+    def judge(probs: FloatArray, name: str) -> OPEReport:
+        return evaluate_policy(
+            dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages, calibration=calibration
+        )
+
     logged = np.bincount(messages.code[np.arange(dataset.n), dataset.action], minlength=len(messages.names))
     arms = [int(i) for i in np.argsort(-logged, kind="stable") if logged[i] > 0 and messages.names[i] != SILENCE]
     uniform = dataset.eligible / dataset.eligible.sum(axis=1, keepdims=True)
     policies: list[tuple[str, FloatArray]] = [("uniform", uniform)]
     if logged[0] > 0:
         policies.append((SILENCE, messages.always(SILENCE, dataset.eligible)[0]))
-    out = [
-        evaluate_policy(dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages)
-        for name, probs in policies
-    ]
+    out = [judge(probs, name) for name, probs in policies]
     for arm in arms[:MAX_FIXED_ARMS]:
         probs, share = messages.always(messages.names[arm], dataset.eligible)
         name = f"always {messages.names[arm]}" + ("" if share > 0.9995 else f" (eligible in {share:.0%})")
-        out.append(evaluate_policy(dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages))
+        out.append(judge(probs, name))
     return tuple(out)
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from homing.log.dataset import LoggedDataset
+from homing.ope.diagnostics.propensity import PropensityCalibration
+from homing.ope.diagnostics.tails import WeightTail, weight_tail
+from homing.ope.diagnostics.tails import kish as kish
+from homing.ope.diagnostics.verdict import Findings, Verdict, worst
 from homing.ope.estimate import Clusters, cluster_influence
 from homing.ope.messages import Messages
 
 FloatArray = NDArray[np.float64]
-Verdict = Literal["fine", "caution", "refuse"]
-_ORDER: dict[Verdict, int] = {"fine": 0, "caution": 1, "refuse": 2}
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ class Support:
         messages: the support table, the policy's favourites first.
         histogram_edges, histogram_counts: of log10(weight) where weight > 0; see `zero_weight_share` for the others.
         zero_weight_share: share of rows whose logged action the policy never takes.
+        limits: where `caution` and `refuse` begin.
+        tail: how heavy the tail of the weights is.
+        propensity: whether the logged propensities are true, as far as the log can tell.
     """
 
     ess: float
@@ -116,10 +121,12 @@ class Support:
     histogram_counts: tuple[int, ...] = ()
     zero_weight_share: float = 0.0
     limits: SupportLimits = field(default_factory=SupportLimits)
+    tail: WeightTail | None = None
+    propensity: PropensityCalibration | None = None
 
     def verdict_for(self, objective: str) -> Verdict:
         """The worse of the weights' verdict and the objective's own."""
-        return max(self.verdict, self.events[objective].verdict, key=_ORDER.__getitem__)
+        return worst(self.verdict, self.events[objective].verdict)
 
     def reasons_for(self, objective: str) -> tuple[str, ...]:
         """The sentences behind `verdict_for`."""
@@ -134,11 +141,14 @@ class Support:
             "messages": [asdict(item) for item in self.messages],
             "histogram_edges": list(self.histogram_edges),
             "histogram_counts": list(self.histogram_counts),
+            "tail": None if self.tail is None else self.tail.to_dict(),
+            "propensity": None if self.propensity is None else self.propensity.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Support:
         """Read back what `to_dict` wrote."""
+        tail, propensity = data.get("tail"), data.get("propensity")
         events = {
             name: EventSupport(**{**item, "reasons": tuple(item["reasons"])}) for name, item in data["events"].items()
         }
@@ -151,21 +161,10 @@ class Support:
                 "histogram_edges": tuple(data["histogram_edges"]),
                 "histogram_counts": tuple(data["histogram_counts"]),
                 "limits": SupportLimits(**data["limits"]),
+                "tail": None if tail is None else WeightTail.from_dict(tail),
+                "propensity": None if propensity is None else PropensityCalibration.from_dict(propensity),
             }
         )
-
-
-def kish(weight: FloatArray) -> float:
-    """Effective number (Σw)² / Σw² of weighted items, 0 when all weights are 0.
-
-    >>> kish(np.array([1.0, 1.0, 0.0]))
-    2.0
-    """
-    top = float(weight.max(initial=0.0))
-    if top == 0.0:
-        return 0.0
-    scaled = weight / top
-    return float(scaled.sum() ** 2 / (scaled**2).sum())
 
 
 def unsupported_share(dataset: LoggedDataset, probs: FloatArray, messages: Messages) -> tuple[float, tuple[str, ...]]:
@@ -203,6 +202,7 @@ def assess(
     messages: tuple[MessageSupport, ...] = (),
     limits: SupportLimits | None = None,
     unit: str = "decisions",
+    propensity: PropensityCalibration | None = None,
 ) -> Support:
     """Diagnose weights (n,) against rewards (n, m).
 
@@ -214,6 +214,7 @@ def assess(
         messages: the support table.
         limits: where `caution` and `refuse` begin.
         unit: what a row is, for the sentences.
+        propensity: from `propensity_calibration`; it says how far the weights can be trusted at all.
     """
     limits = limits or SupportLimits()
     n = len(weight)
@@ -222,7 +223,7 @@ def assess(
     mean = float(weight.mean())
     psi = cluster_influence(weight - mean, clusters)
     error = math.sqrt(clusters.count / max(clusters.count - 1, 1) * float(psi @ psi))
-    found = _Findings()
+    found = Findings()
     ess, users = kish(weight), kish(by_user)
     top_share = float(by_user.max(initial=0.0) / total) if total > 0 else 0.0
     if total == 0.0:
@@ -246,6 +247,12 @@ def assess(
                 f"One user carries {top_share:.0%} of all weight.",
             )
         _judge_mean(found, mean, error)
+    tail = weight_tail(weight, clusters)
+    for reason in tail.reasons:
+        found.add(tail.verdict, reason)
+    if propensity is not None and propensity.tested:
+        for reason in propensity.reasons:
+            found.add(propensity.verdict, reason)
     share, names = unsupported
     if share > limits.caution_unsupported:
         where = f" (most on {', '.join(names)})" if names else ""
@@ -275,22 +282,12 @@ def assess(
         histogram_counts=counts,
         zero_weight_share=float((weight == 0).mean()),
         limits=limits,
+        tail=tail,
+        propensity=propensity,
     )
 
 
-class _Findings:
-    """Collects sentences and the worst verdict among them."""
-
-    def __init__(self) -> None:
-        self.verdict: Verdict = "fine"
-        self.reasons: list[str] = []
-
-    def add(self, verdict: Verdict, reason: str) -> None:
-        self.verdict = max(self.verdict, verdict, key=_ORDER.__getitem__)
-        self.reasons.append(reason)
-
-
-def _judge_mean(found: _Findings, mean: float, error: float) -> None:
+def _judge_mean(found: Findings, mean: float, error: float) -> None:
     """E[w] = 1 whenever propensities are right and support is full: a free test of both."""
     off = abs(mean - 1.0)
     if off <= max(3.0 * error, 0.01):

@@ -214,18 +214,18 @@ def test_recovers_the_value_of_an_endless_process(rng, semi):
 
 @pytest.mark.slow
 def test_intervals_cover_the_value_of_an_endless_process(rng):
-    """600 logs of 800 users: 95 % within 4 standard errors of 0.9 % (91.4 %).
+    """400 logs of 500 users: 95 % within 4 standard errors of 1.1 % (90.6 %).
 
-    Trajectory-wise estimators are held to 90 % - 4 · 1.2 %: their weights are products over whole journeys, whose
-    tail a normal interval understates (measured 90 % at 500 users), which is why they are not among the defaults.
+    Trajectory-wise estimators are held to 90 % - 4 · 1.5 %: their weights are products over whole journeys, whose
+    tail a normal interval understates (measured 90 %), which is why they are not among the defaults.
     """
     truth = Endless.value(0.9, False)
     hits = dict.fromkeys(EVERY, 0)
-    for _ in range(600):
-        report = Endless.evaluate(rng, 800)
+    for _ in range(400):
+        report = Endless.evaluate(rng, 500)
         for name in EVERY:
             found = report.estimate("earned", name)
             hits[name] += found.lower <= truth <= found.upper
     for name, count in hits.items():
-        least = 0.852 if name in ("tis", "sntis") else 0.914
-        assert least <= count / 600 <= 0.985, (name, count)
+        least = 0.84 if name in ("tis", "sntis") else 0.906
+        assert least <= count / 400 <= 0.985, (name, count)

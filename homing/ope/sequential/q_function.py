@@ -17,6 +17,8 @@ from homing.ope.sequential.trajectories import Trajectories, totals
 FloatArray = NDArray[np.float64]
 #: Rows that are expanded to (rows, k, p) at a time.
 BATCH = 8192
+#: Steps that the default features tell apart.
+STEPS = 9
 #: Fitted values beyond this many times the largest possible return have diverged.
 MAX_RETURNS = 10.0
 
@@ -77,14 +79,16 @@ class LinearFQE:
     one solve. The value after a user's last decision is 0, as it is for all estimators here.
 
     Wrong to use where φ cannot express the value: `fqe` then is biased, while `dr` and `wdr` only lose precision. In
-    particular, what is left of a journey that always ends after so many decisions must be among the features.
+    particular, how much is left of a journey that always ends after so many decisions must be among the features, and
+    where it changes what a message or the context is worth, their products too.
 
     The influence is that of the solution of estimating equations: a user in training fold -k changes θ by
     A⁻¹ Σ_t φ_t δ_t with δ_t = r_t + γ v̂(x_{t+1}) - q̂(x_t, a_t).
 
     Attributes:
         features: φ as an array (n, k, p), or a function of a batch that returns (b, k, p); by default an intercept, the
-            context, the candidate's features, whether it is a message, and that times the context.
+            context, the candidate's features, whether it is a message, that times the context, and how many decisions
+            the user had before, as indicators up to 9.
         folds: users are split by their order into so many parts.
         ridge: penalty on θ in units of each feature's own sum of squares; it only keeps collinear features solvable.
 
@@ -132,7 +136,9 @@ class LinearFQE:
             raise SupportError(
                 describe("number of users", paths.count, "must be >= 2 to cross-fit", "Pass a q_function instead.")
             )
-        logged, policy = self._features(dataset, probs)
+        step = np.empty(dataset.n, dtype=np.int64)
+        step[paths.order] = paths.step
+        logged, policy = self._features(dataset, probs, step)
         logged, policy = logged[paths.order], policy[paths.order]
         reward = dataset.reward[paths.order]
         following = np.roll(policy, -1, axis=0) * paths.carry[:, None]  # carry is 0 at the last decisions
@@ -170,7 +176,9 @@ class LinearFQE:
         trained = (_LinearFit(paths, logged, policy, fold, inverses, delta[:, :, j].copy()) for j in range(m))
         return QValues(out.logged, out.policy, tuple(trained))
 
-    def _features(self, dataset: LoggedDataset, probs: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _features(
+        self, dataset: LoggedDataset, probs: FloatArray, step: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray]:
         """φ at the logged action and φ^π, both (n, p), without ever holding (n, k, p)."""
         given = None
         if self.features is not None and not callable(self.features):
@@ -184,22 +192,29 @@ class LinearFQE:
                 phi = np.asarray(self.features(dataset.rows(rows)))
                 check_shape("features(batch)", phi, (len(rows), dataset.k, None))
             else:
-                phi = default_features(dataset.rows(rows))
+                phi = default_features(dataset.rows(rows), step[rows])
             phi = np.asarray(check_finite("features", phi), dtype=np.float64)
             logged.append(phi[np.arange(len(phi)), dataset.action[rows]])
             policy.append(np.einsum("bk,bkp->bp", probs[rows], phi))
         return np.concatenate(logged), np.concatenate(policy)
 
 
-def default_features(batch: Batch) -> FloatArray:
-    """Intercept, context, candidate's features, whether it is a message, and that times the context.
+def default_features(batch: Batch, step: NDArray[np.int64]) -> FloatArray:
+    """Intercept, context, candidate's features, whether it is a message, that times the context, and the step.
 
-    Shape (b, k, 2 + 2d + c).
+    Args:
+        batch: b rows.
+        step: (b,), how many decisions each row's user had before; indicators of 1 to `STEPS`, the last for more.
+
+    Returns:
+        (b, k, 2 + 2d + c + STEPS).
     """
     b, k, _ = batch.candidates.shape
     context = np.broadcast_to(batch.context[:, None, :], (b, k, batch.context.shape[1])).astype(np.float64)
     message = np.broadcast_to((np.arange(k) > 0).astype(np.float64)[None, :, None], (b, k, 1))
-    return np.concatenate([np.ones((b, k, 1)), context, batch.candidates, message, message * context], axis=2)
+    steps = np.minimum(step, STEPS)[:, None] == np.arange(1, STEPS + 1)
+    steps = np.broadcast_to(steps[:, None, :], (b, k, STEPS)).astype(np.float64)
+    return np.concatenate([np.ones((b, k, 1)), context, batch.candidates, message, message * context, steps], axis=2)
 
 
 #: Predictions (n, k) or (n, k, m); a function of a batch that returns them for its rows; or a model to be fitted.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, SupportError, describe, unknown_name
 from homing.log.dataset import LoggedDataset
+from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
 from homing.ope.estimate import Clusters, Estimate, cluster_influence
 from homing.ope.estimate import interval as interval_of
 from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, get_estimator, marginal_weights
@@ -44,6 +45,7 @@ def evaluate_policy(
     policy: str = "policy",
     limits: SupportLimits | None = None,
     messages: Messages | None = None,
+    calibration: PropensityCalibration | None = None,
 ) -> OPEReport:
     """Estimate a policy's value per decision on every objective, with intervals and a verdict on support.
 
@@ -71,6 +73,7 @@ def evaluate_policy(
         policy: a name for the report.
         limits: where `caution` and `refuse` begin.
         messages: from `Messages.of(dataset)`, to save time when many policies are judged on one log.
+        calibration: from `propensity_calibration(dataset)`, likewise; it depends on the log alone.
 
     Returns:
         An `OPEReport`.
@@ -154,6 +157,7 @@ def evaluate_policy(
         unsupported=unsupported_share(dataset, probs, known),
         messages=_message_table(dataset, probs, known),
         limits=limits,
+        propensity=calibration or propensity_calibration(dataset, clusters=clusters, messages=known),
     )
     return OPEReport(
         policy=policy,

@@ -54,19 +54,26 @@ class CressieRead:
         return tuple(self._one(item, level) for item in items)
 
     def _one(self, item: Contributions, level: float) -> Estimate:
-        base = interval(item.value, item.psi, level)
-        count = len(item.psi)
-        if item.reach is None:  # one more user like the most extreme one
-            low, high = count * float(item.psi.min()), count * float(item.psi.max())
-        else:
-            low, high = (extreme * count / (item.decisions or count) for extreme in item.reach)
-        first, second = count * float(item.psi.sum()), count**2 * float(item.psi @ item.psi)
-        quantile = t_quantile(level, count)
+        lower, upper = ends_with_unseen(item, t_quantile(level, len(item.psi)))
+        return clipped(interval(item.value, item.psi, level).between(lower, upper, self.name), item.limits)
 
-        def end(unseen: float, sign: float) -> float:
-            mean = (first + unseen) / (count + 1)
-            variance = (second + unseen**2) / (count + 1) - mean**2
-            return item.value + mean + sign * quantile * math.sqrt(max(variance, 0.0) / count)
 
-        lower, upper = end(min(low, 0.0), -1.0), end(max(high, 0.0), 1.0)
-        return clipped(base.between(lower, upper, self.name), item.limits)
+def ends_with_unseen(item: Contributions, quantile: float) -> tuple[float, float]:
+    """V + m ∓ quantile · √(v / G), m and v the mean and variance of users' contributions and of an unseen one's.
+
+    >>> ends_with_unseen(Contributions(0.0, np.zeros(3), extremes=((0.0, 0.0), (0.0, 4.0))), 2.0)
+    (0.0, 3.0)
+    """
+    count = len(item.psi)
+    if item.reach is None:  # one more user like the most extreme one
+        low, high = count * float(item.psi.min()), count * float(item.psi.max())
+    else:
+        low, high = (extreme * count / (item.decisions or count) for extreme in item.reach)
+    first, second = count * float(item.psi.sum()), count**2 * float(item.psi @ item.psi)
+
+    def end(unseen: float, sign: float) -> float:
+        mean = (first + unseen) / (count + 1)
+        variance = (second + unseen**2) / (count + 1) - mean**2
+        return item.value + mean + sign * quantile * math.sqrt(max(variance, 0.0) / count)
+
+    return end(min(low, 0.0), -1.0), end(max(high, 0.0), 1.0)

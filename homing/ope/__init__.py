@@ -23,23 +23,27 @@ from homing.ope.estimators import (
 from homing.ope.evaluate import evaluate_policy
 from homing.ope.intervals import INTERVALS, Bounds, Interval, empirical_likelihood, simultaneous_level
 from homing.ope.report import OPEReport, compare, compare_many
-from homing.ope.sequential import evaluate_sequential
+from homing.ope.sequential import SEQUENTIAL, LinearFQE, MessagesSent, SequentialEstimator, evaluate_sequential
 from homing.ope.sums import PolicySums, SumsReport
 from homing.ope.support import EventSupport, MessageSupport, Support, SupportLimits
 
 __all__ = [
     "ESTIMATORS",
     "INTERVALS",
+    "SEQUENTIAL",
     "Bounds",
     "Estimate",
     "Estimator",
     "EventSupport",
     "Interval",
+    "LinearFQE",
     "MessageSupport",
+    "MessagesSent",
     "OPEReport",
     "PolicySums",
     "RowEstimate",
     "Rows",
+    "SequentialEstimator",
     "SumsReport",
     "Support",
     "SupportLimits",

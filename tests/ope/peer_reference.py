@@ -1,7 +1,8 @@
-"""Computes peer_reference.json with Open Bandit Pipeline, in an environment of its own (`pip install sb-obp==0.5.10`).
+"""Computes peer_reference.json with two peers, each in an environment of its own.
 
-Run `python peer_reference.py peer_reference.json`. The test reads the inputs and the peer's numbers from the JSON, so
-that neither the peer nor the random generator's version matters there.
+Run `python peer_reference.py obp peer_reference.json` (`pip install sb-obp==0.5.10`) and the same with `vw`
+(`vw-estimators==0.2.2`); each fills its part. The tests read the inputs and the peers' numbers from the JSON, so that
+neither the peers nor the random generator's version matters there.
 """
 
 import importlib.metadata
@@ -169,9 +170,22 @@ def tuned_twice() -> dict:
     }
 
 
-def main(path: str) -> None:
-    data = inputs()
-    out = {
+def vw_values(data: dict[str, list]) -> dict[str, float]:
+    """The two estimators that vw-estimators shares with us, example by example."""
+    from estimators.bandits import ips, snips
+
+    out = {}
+    for name, estimator in (("ips", ips.Estimator()), ("snips", snips.Estimator())):
+        for row, (action, propensity, reward) in enumerate(
+            zip(data["action"], data["propensity"], data["reward"], strict=True)
+        ):
+            estimator.add_example(propensity, reward, data["target"][row][action])
+        out[name] = float(estimator.get())
+    return out
+
+
+def obp_values(data: dict[str, list]) -> dict:
+    return {
         "peer": f"sb-obp {importlib.metadata.version('sb-obp')}",
         "settings": {
             "switch-dr": {"tau": 3.0},
@@ -186,10 +200,15 @@ def main(path: str) -> None:
         "mrdr_random": random_policy_model(),
         "self_normalised": self_normalised_interval(),
         "tuned": tuned_twice(),
-        "inputs": data,
     }
-    Path(path).write_text(json.dumps(out) + "\n", encoding="utf-8")
+
+
+def main(peer: str, path: str) -> None:
+    file, data = Path(path), inputs()
+    out = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    out |= {"inputs": data} | (obp_values(data) if peer == "obp" else {"vw": vw_values(data)})
+    file.write_text(json.dumps(out) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -196,6 +196,14 @@ def test_equals_open_bandit_pipeline(name, make_log):
     assert report.estimate("clicked", name).value == pytest.approx(PEER["values"][name], rel=1e-9), PEER["peer"]
 
 
+@pytest.mark.parametrize("name", ["ips", "snips"])
+def test_equals_vw_estimators(name, make_log):
+    data = {key: np.array(value) for key, value in PEER["inputs"].items()}
+    log = make_log(action=data["action"], propensity=data["propensity"], reward=data["reward"], k=4)
+    found = evaluate_policy(log, data["target"], estimators=(name,)).estimate("clicked", name)
+    assert found.value == pytest.approx(PEER["vw"][name], rel=1e-9)
+
+
 def test_every_single_step_estimator_of_the_peer_is_compared():
     assert set(PEER["values"]) - set(ALL) == set()
 

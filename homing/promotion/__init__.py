@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from homing.promotion.artifacts import gate_reports
-from homing.promotion.gate import Comparison, GateDecision, gate
+from homing.promotion.gate import Comparison, GateDecision, Requirement, gate
+from homing.promotion.many import ManyDecision, gate_many
 from homing.promotion.rules import Guardrail, ObjectiveRule, PromotionRules
 
-__all__ = ["Comparison", "GateDecision", "Guardrail", "ObjectiveRule", "PromotionRules", "gate", "gate_reports"]
+__all__ = [
+    "Comparison",
+    "GateDecision",
+    "Guardrail",
+    "ManyDecision",
+    "ObjectiveRule",
+    "PromotionRules",
+    "Requirement",
+    "gate",
+    "gate_many",
+    "gate_reports",
+]

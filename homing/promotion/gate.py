@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ class Comparison:
         passed: whether the bound's lower end lies above 0; None for `report`.
         times_needed: about how many times this log would show a gain of the estimated size; None if passed, or if the
             estimate itself is on the wrong side.
+        times_to_rule_out: where it is, about how many times this log would show that much; 1 where this log does.
         sentence: what happened, for people.
     """
 
@@ -50,6 +51,30 @@ class Comparison:
     passed: bool | None
     times_needed: float | None
     sentence: str
+    times_to_rule_out: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for strict JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One demand of the rules on the log itself, beside what was found.
+
+    Attributes:
+        name: what was measured.
+        value: what was found, of the challenger (of the worse of both policies for events).
+        limit: what the rules ask for.
+        direction: `at least` or `at most`.
+        met: whether it holds.
+    """
+
+    name: str
+    value: float
+    limit: float
+    direction: Literal["at least", "at most"]
+    met: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON."""
@@ -73,6 +98,7 @@ class GateDecision:
         n_users: users in it.
         fingerprint: of the evaluation log.
         rules: the rules that were applied.
+        requirements: what the rules ask of the log, and what it has.
     """
 
     verdict: Outcome
@@ -86,12 +112,30 @@ class GateDecision:
     n_users: int
     fingerprint: str
     rules: Mapping[str, Any]
+    requirements: tuple[Requirement, ...] = ()
+
+    @property
+    def times_needed(self) -> float | None:
+        """About how many times this log would decide, if effects are as estimated; None where the gate has decided.
+
+        Every non-inferiority objective and guardrail must be decided, and one superiority objective.
+        """
+        if self.verdict != "hold":
+            return None
+        open_ones = [item for item in self.comparisons if item.passed is False]
+        times = [_decides(item) for item in open_ones if item.rule != "superiority"]
+        superior = [item for item in self.comparisons if item.rule == "superiority"]
+        if superior and not any(item.passed for item in superior):
+            times.append(min((_decides(item) for item in superior), default=math.inf))
+        known = [value for value in times if math.isfinite(value)]
+        return max(known) if known else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON."""
         return {
             "format": 1,
             "verdict": self.verdict,
+            "times_needed": self.times_needed,
             "reasons": list(self.reasons),
             "comparisons": [item.to_dict() for item in self.comparisons],
             "estimator": self.estimator,
@@ -102,6 +146,7 @@ class GateDecision:
             "n_users": self.n_users,
             "fingerprint": self.fingerprint,
             "rules": dict(self.rules),
+            "requirements": [item.to_dict() for item in self.requirements],
         }
 
     @classmethod
@@ -112,8 +157,11 @@ class GateDecision:
             Comparison(**{**item, **{name: Estimate.from_dict(item[name]) for name in estimates}})
             for item in data["comparisons"]
         )
-        values = {key: value for key, value in data.items() if key != "format"}
-        return cls(**{**values, "reasons": tuple(data["reasons"]), "comparisons": comparisons})
+        values = {key: value for key, value in data.items() if key not in ("format", "times_needed")}
+        requirements = tuple(Requirement(**item) for item in data.get("requirements", ()))
+        return cls(
+            **{**values, "reasons": tuple(data["reasons"]), "comparisons": comparisons, "requirements": requirements}
+        )
 
     def to_text(self) -> str:
         """The decision for a terminal."""
@@ -168,7 +216,7 @@ def gate(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> G
         verdict, reasons = _judge(comparisons, challenger, champion, rules)
         if verdict == "hold":  # what was left out, or what its exploration costs, may be why
             reasons = (*reasons, *(f"About the challenger: {note}" for note in challenger.notes))
-    return GateDecision(
+    decision = GateDecision(
         verdict=verdict,
         reasons=reasons,
         comparisons=comparisons,
@@ -180,7 +228,32 @@ def gate(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> G
         n_users=challenger.n_users,
         fingerprint=challenger.fingerprint,
         rules=rules.to_dict(),
+        requirements=_requirements(challenger, champion, rules),
     )
+    if decision.times_needed is None:
+        return decision
+    from homing.promotion.render import data_sentence
+
+    at = len(reasons) - (len(challenger.notes) if verdict == "hold" else 0)
+    said = (*reasons[:at], data_sentence(decision.times_needed), *reasons[at:])
+    return replace(decision, reasons=said)
+
+
+def _requirements(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> tuple[Requirement, ...]:
+    support = challenger.support
+    least = [("users", float(challenger.n_users), float(rules.min_users)),
+             ("effective sample size", support.ess, rules.min_ess)]  # fmt: skip
+    most = [
+        ("share of choices never made in the log", support.share_of_mass_on_unsupported, rules.max_unsupported_share)
+    ]
+    if rules.max_weight is not None:
+        most.append(("largest importance weight", support.max_weight, rules.max_weight))
+    for name in dict.fromkeys((*rules.objectives, *rules.guardrails)):
+        policies = (challenger,) if name not in rules.objectives else (challenger, champion)
+        events = min(report.support.events[name].effective_events for report in policies)
+        least.append((f"effective users with an event of {name}", events, rules.min_events))
+    out = [Requirement(name, value, limit, "at least", value >= limit) for name, value, limit in least]
+    return (*out, *(Requirement(name, value, limit, "at most", value <= limit) for name, value, limit in most))
 
 
 def _refusals(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> tuple[str, ...]:
@@ -267,6 +340,7 @@ def _compare_objective(
         "margin_kind": rule.margin_kind,
         "passed": passed,
         "times_needed": needed,
+        "times_to_rule_out": None if passed is not False else _times_needed(bound.negated()),
     }
     return Comparison(**fields, sentence=comparison_sentence(**fields))
 
@@ -298,6 +372,7 @@ def _check_guardrail(
         "margin_kind": "absolute",
         "passed": passed,
         "times_needed": None if passed else _times_needed(bound),
+        "times_to_rule_out": None if passed else _times_needed(bound.negated()),
     }
     return Comparison(**fields, sentence=comparison_sentence(**fields))
 
@@ -318,6 +393,11 @@ def _times_needed(bound: Estimate) -> float | None:
     spread = sampled + NormalDist().inv_cdf(POWER) * bound.std_error
     root = (spread + math.sqrt(spread**2 + 4.0 * rest * bound.value)) / (2.0 * bound.value)
     return max(1.0, root**2)
+
+
+def _decides(item: Comparison) -> float:
+    """How many times this log would decide one comparison either way; infinite where there is no difference."""
+    return item.times_needed or item.times_to_rule_out or math.inf
 
 
 def _judge(
@@ -361,7 +441,9 @@ def _rare_events(
         policies = (challenger,) if name not in rules.objectives else (challenger, champion)
         events = min(report.support.events[name].effective_events for report in policies)
         if events < rules.min_events:
-            factor = f" (about {rules.min_events / events:.1f}× this log)" if events > 0 else ""
+            # No event in a log is consistent with up to three expected (95 %).
+            factor = f"about {rules.min_events / events:.1f}" if events > 0 else f"at least {rules.min_events / 3:.1f}"
+            factor = f" ({factor}× this log)"
             out[name] = (
                 f"{name}: its interval passes, but rests on effectively {events:.1f} users with an event, and the "
                 f"rules ask for at least {rules.min_events:g}{factor}: on rare events such intervals are too narrow."

@@ -10,6 +10,7 @@ from homing.ope.text import number, parts, percent, table
 if TYPE_CHECKING:
     from homing.ope import Estimate
     from homing.promotion.gate import Comparison, GateDecision
+    from homing.promotion.many import ManyDecision
 
 HEADLINES = {
     "promote": "Promote: the challenger is better, and harms nothing that the rules protect.",
@@ -31,12 +32,15 @@ def comparison_sentence(
     margin_kind: str,
     passed: bool | None,
     times_needed: float | None,
+    times_to_rule_out: float | None = None,
 ) -> str:
     """What one comparison found, in a sentence with its numbers and its direction."""
     if rule == "guardrail":
         side = "at most" if direction == "minimize" else "at least"
         found = f"{objective} must be {side} {number(margin)} and is {_spelled(challenger)}"
-        return f"{found}: it holds." if passed else f"{found}: not shown.{_more(times_needed)}"
+        return (
+            f"{found}: it holds." if passed else f"{found}: not shown.{_more(times_needed)}{_clear(times_to_rule_out)}"
+        )
     better = (difference.value > 0) == (direction == "maximize")
     if difference.value == 0.0 and difference.std_error == 0.0:
         found = f"{objective} is the same for both, {number(champion.value)}"
@@ -58,14 +62,18 @@ def comparison_sentence(
             return f"{found}: better{beyond}."
         if bound.value <= 0:
             why = f"not better{beyond}" if better else "not better"
-            return f"{found}: {why}; {wanted} is better, and more data alone would not change that."
+            known = f"{found}: {why}; {wanted} is better, and more data alone would not change that."
+            return f"{known}{_clear(times_to_rule_out)}"
         return f"{found}: not shown to be better{beyond}.{_more(times_needed)}"
     if passed:
         return f"{found}: not worse by {shown} or more."
     if margin_kind == "relative" and champion.value == 0:
         return f"{found}: a share of 0 is no margin: give an absolute one."
     if bound.value <= 0:
-        return f"{found}: worse by more than the {shown} that the rules allow ({wanted} is better)."
+        return (
+            f"{found}: worse by more than the {shown} that the rules allow ({wanted} is better)."
+            f"{_clear(times_to_rule_out)}"
+        )
     return f"{found}: a loss of {shown} cannot be ruled out ({wanted} is better).{_more(times_needed)}"
 
 
@@ -78,6 +86,24 @@ def _more(times: float | None) -> str:
     if times is None:
         return ""
     return f" If the effect is as estimated, about {_times(times)} this log would show it."
+
+
+def _clear(times: float | None) -> str:
+    """How much data shows that an estimate on the wrong side is there; nothing where this log does."""
+    return "" if times is None or times <= 1.0 else f" About {_times(times)} this log would show that it does not hold."
+
+
+def data_sentence(times: float) -> str:
+    """The data that a hold needs to be decided.
+
+    >>> data_sentence(2.96)
+    'About 3.0× this log would decide, if effects are as estimated.'
+    >>> data_sentence(1.0)
+    'This log decides it: more of the same data would not change the answer.'
+    """
+    if times <= 1.0:
+        return "This log decides it: more of the same data would not change the answer."
+    return f"About {_times(times)} this log would decide, if effects are as estimated."
 
 
 def _times(times: float) -> str:
@@ -138,21 +164,81 @@ def decision_page(decision: GateDecision) -> str:
         headline=headline[0].upper() + headline[1:],
         rule_text=rule_text,
         figures=figures,
+        requirements=_requirements_figure(decision),
         title=f"Gate: {decision.verdict}",
     )
 
 
+def many_text(found: ManyDecision) -> str:
+    """See `ManyDecision.to_text`."""
+    lines = [f"{found.verdict.capitalize()}: {found.reasons[0]}", *(f"  - {reason}" for reason in found.reasons[1:])]
+    for item in found.decisions:
+        lines += ["", f"{item.challenger}", decision_text(item)]
+    return "\n".join(lines)
+
+
+def many_page(found: ManyDecision) -> str:
+    """See `ManyDecision.to_html`."""
+    from homing.ope.figures import Bar, forest_svg
+    from homing.ope.html import page
+
+    figures = []
+    for item in next((item.comparisons for item in found.decisions if item.comparisons), ()):
+        if item.rule == "guardrail":
+            continue
+        bars = []
+        for decision in found.decisions:
+            role = "challenger" if decision.challenger == found.promoted else "logged"
+            bars += [
+                Bar(decision.challenger, other.difference, role, doubtful=decision.verdict == "refuse")
+                for other in decision.comparisons
+                if (other.objective, other.rule) == (item.objective, item.rule)
+            ]
+        label = f"challenger − champion in {item.objective} per decision"
+        figures.append((item.objective, forest_svg(bars, label=label, reference=0.0, limit=_limit(item))))
+    details = [
+        (item, [_figure(comparison) for comparison in item.comparisons], _requirements_figure(item))
+        for item in found.decisions
+    ]
+    return page(
+        "many.html",
+        folders=[Path(__file__).parent / "templates"],
+        found=found,
+        figures=figures,
+        details=details,
+        rule_text=rule_text,
+        title=f"Gate: {found.verdict}",
+    )
+
+
+def _requirements_figure(decision: GateDecision) -> str:
+    """What the rules ask of the log beside what it has."""
+    from homing.ope.figures import Demand, demands_svg
+
+    demands = [
+        Demand(item.name, item.value, item.limit, item.direction == "at least", item.met)
+        for item in decision.requirements
+    ]
+    return demands_svg(demands, label="share of what the rules ask for") if demands else ""
+
+
 def _figure(item: Comparison) -> str:
-    """The interval that was judged, beside the line that it must clear."""
+    """Both policies' values, and the paired difference beside the line that it must clear."""
     from homing.ope.figures import Bar, forest_svg
 
+    bars = [Bar("challenger", item.challenger, "challenger"), Bar("champion", item.champion, "champion")]
     if item.rule == "guardrail":
-        bars = [Bar("challenger", item.challenger, "challenger"), Bar("champion", item.champion, "champion")]
         return forest_svg(bars, label=f"{item.objective} per decision", limit=item.margin)
-    limit = None
-    if item.rule != "report" and item.margin:
-        size = item.margin * (abs(item.champion.value) if item.margin_kind == "relative" else 1.0)
-        sign = (1.0 if item.direction == "maximize" else -1.0) * (1.0 if item.rule == "superiority" else -1.0)
-        limit = sign * size
+    values = forest_svg(bars, label=f"{item.objective} per decision", reference=item.champion.value)
     bars = [Bar("challenger − champion", item.difference, "challenger")]
-    return forest_svg(bars, label=f"difference in {item.objective} per decision", reference=0.0, limit=limit)
+    label = f"difference in {item.objective} per decision"
+    return values + forest_svg(bars, label=label, reference=0.0, limit=_limit(item))
+
+
+def _limit(item: Comparison) -> float | None:
+    """Where the margin of a rule stands on the axis of differences."""
+    if item.rule == "report" or not item.margin:
+        return None
+    size = item.margin * (abs(item.champion.value) if item.margin_kind == "relative" else 1.0)
+    sign = (1.0 if item.direction == "maximize" else -1.0) * (1.0 if item.rule == "superiority" else -1.0)
+    return sign * size

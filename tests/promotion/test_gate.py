@@ -284,7 +284,7 @@ def test_gate_reports_writes_its_answer(make_reports, tmp_path):
     assert GateDecision.from_dict(kept) == decision
     assert decision.verdict == kept["verdict"] == "promote"
     html = (tmp_path / "gate/gate.html").read_text(encoding="utf-8")
-    assert "<script" not in html and html.count("<svg") == 3
+    assert "<script" not in html and html.count("<svg") == 6  # demands, two values, two differences, a guardrail
     for sentence in decision.reasons:
         assert sentence in html
     text = decision.to_text()

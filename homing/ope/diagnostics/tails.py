@@ -87,7 +87,7 @@ def weight_tail(weight: FloatArray, clusters: Clusters | None = None) -> WeightT
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> tail = weight_tail((1 - rng.random(10_000)) ** -0.9)  # Pareto with k = 0.9
+        >>> tail = weight_tail((1 - rng.random(10_000)) ** -0.8)  # Pareto with k = 0.8
         >>> round(tail.k, 1), tail.verdict
         (0.9, 'caution')
     """

@@ -13,6 +13,8 @@ DATASET ?= $(if $(LOG),,open-bandit)
 DATA ?=
 LEARNER ?=
 SEED ?= 0
+# The policy's name in the registry: the data set's, if nothing is said; needed where several policies are registered.
+NAME ?=
 RUNS ?= runs
 REGISTRY ?= mlflow+sqlite:///$(RUNS)/mlflow.db
 HOST ?=
@@ -28,7 +30,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 
 help: ## Show what one can do
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: DATASET (open-bandit, hillstrom, heartsteps, starbucks), DATA (your copy of it), LEARNER, SEED, REGISTRY, HOST;\nyour own log: LOG, OBJECTIVES, RULES\n'
+	@printf '\nVariables: DATASET (open-bandit, hillstrom, heartsteps, starbucks), DATA (your copy of it), LEARNER, SEED, REGISTRY, NAME, HOST;\nyour own log: LOG, OBJECTIVES, RULES\n'
 
 ##@ The loop
 setup: ## Create the environment in .venv from the hashed lock (other targets do it when needed)
@@ -38,18 +40,19 @@ setup: ## Create the environment in .venv from the hashed lock (other targets do
 run: setup ## Prepare, train, evaluate, gate and register on one machine, and say what came out
 	@$(PY) -m pipelines.run $(if $(DATASET),--dataset $(DATASET)) $(if $(DATA),--data "$(DATA)") $(if $(LOG),--log "$(LOG)") \
 		$(if $(OBJECTIVES),--objectives "$(OBJECTIVES)") $(if $(RULES),--rules "$(RULES)") $(if $(LEARNER),--learner $(LEARNER)) \
-		--registry "$(REGISTRY)" --out "$(RUNS)" --seed $(SEED) $(if $(HOST),--host "$(HOST)")
+		--registry "$(REGISTRY)" --out "$(RUNS)" --seed $(SEED) $(if $(NAME),--name "$(NAME)") $(if $(HOST),--host "$(HOST)")
 
 loop: setup ## The whole story: train, serve, decide over HTTP, drift, alert, retrain
 	@$(PY) -m examples.closed_loop --dataset $(DATASET) $(if $(DATA),--data "$(DATA)") --out "$(RUNS)/loop-$(DATASET)" --seed $(SEED)
 
 serve: setup ## Serve the registry's champion: POST /v1/decide on http://127.0.0.1:8000
-	@HOMING_REGISTRY="$${HOMING_REGISTRY:-$(REGISTRY)}" HOMING_LOG_DIR="$${HOMING_LOG_DIR:-$(RUNS)/serving/log}" \
+	@HOMING_REGISTRY="$${HOMING_REGISTRY:-$(REGISTRY)}" HOMING_POLICY_NAME="$${HOMING_POLICY_NAME:-$(NAME)}" \
+		HOMING_LOG_DIR="$${HOMING_LOG_DIR:-$(RUNS)/serving/log}" \
 		HOMING_LEDGER="$${HOMING_LEDGER:-$(RUNS)/serving/ledger.db}" $(PY) -m serving.ray_app
 
 monitor: setup ## Compare the served decisions with the training window; on an alert, retrain once
 	@test -n "$(REFERENCE)" || { echo 'REFERENCE == not set, must be the prepared folder of a training run. Run: make run' >&2; exit 1; }
-	@$(PY) -m monitoring.drift --reference "$(REFERENCE)" --registry "$(REGISTRY)" --current "$${HOMING_LOG_DIR:-$(RUNS)/serving/log}" \
+	@$(PY) -m monitoring.drift --reference "$(REFERENCE)" --registry "$(REGISTRY)" $(if $(NAME),--name "$(NAME)") --current "$${HOMING_LOG_DIR:-$(RUNS)/serving/log}" \
 		--workspace "$(RUNS)/evidently" --out "$(RUNS)/drift" --trigger local -- --registry "$(REGISTRY)"
 
 ##@ Quality

@@ -100,6 +100,7 @@ def _tell(story: Story) -> dict[str, Any]:
     port, sent = free_port(), Sent()
     variables = {
         "HOMING_REGISTRY": story.registry,
+        "HOMING_POLICY_NAME": args.dataset,
         "HOMING_LEDGER": str(out / "serving" / "ledger.db"),
         "HOMING_LOG_DIR": str(story.served),
         "HOMING_EXPORT_SECONDS": "1",
@@ -221,6 +222,7 @@ def drift(story: Story, title: str, name: str, rules: Path, *, expect: bool, sin
         "--reference": story.training / "prepare" / "prepared",
         "--current": story.served,
         "--registry": story.registry,
+        "--name": story.args.dataset,
         "--reward-model": story.training / "train" / "trained" / "reward_model",
         "--rules": rules,
         "--seed": story.args.seed,

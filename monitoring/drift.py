@@ -268,7 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--current", type=Path, required=True, help="recent decision log")
     add("--policy", type=Path, help="the champion's artifact")
     add("--registry", help="or the registry to take it from: folder:PATH, mlflow+sqlite:///PATH, mlflow+http://HOST")
-    add("--name", default="homing", help="the policy's name in the registry")
+    add("--name", default="", help="the policy's name in the registry (default: the only one)")
     add("--alias", default="champion")
     add("--reward-model", type=Path, help="artifact that predicts rewards (default: reward_model beside --policy)")
     add("--objectives", type=Path, help="objectives.yaml (default: the one beside the reference)")

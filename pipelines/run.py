@@ -83,7 +83,9 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0)
     keep = out.add_argument_group("output")
     keep.add_argument("--registry", default="mlflow+sqlite:///runs/mlflow.db", help="default: %(default)s")
-    keep.add_argument("--name", default="homing", help="the policy's name in the registry")
+    keep.add_argument(
+        "--name", default="", help="the policy's name in the registry (default: the data set's, else homing)"
+    )
     keep.add_argument(
         "--out", default="runs", metavar="DIR", help="this run's files go to DIR/RUN_NAME (default: %(default)s)"
     )

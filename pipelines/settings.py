@@ -16,6 +16,7 @@ import yaml
 
 from homing.checks import check_one_of
 from homing.errors import InvalidInputError, describe
+from homing.registry.opening import DEFAULT_NAME
 from pipelines.digests import inputs_digest
 
 T = TypeVar("T")
@@ -71,7 +72,8 @@ def settle(args: argparse.Namespace) -> Settings:
         "objectives": _text("--objectives", args.objectives, objectives),
         "rules": _text("--rules", args.rules, rules),
         "registry": registry,
-        "name": args.name,
+        # A champion of another data set is no one to compare with: each has a name of its own.
+        "name": args.name or dataset or DEFAULT_NAME,
         "learner": args.learner,
         "learner_params": args.params,
         "weights": args.weights or ({} if args.objectives else weights),
@@ -112,7 +114,7 @@ def _check(args: argparse.Namespace, arguments: Mapping[str, Any]) -> None:
 
     check_one_of("--learner", args.learner, learners.names())
     if not str(args.registry).startswith("mlflow+"):  # opening one of MLflow's takes seconds
-        open_registry(arguments["registry"], args.name)
+        open_registry(arguments["registry"], arguments["name"])
     objectives = _parsed("--objectives", args.objectives, arguments["objectives"], Objectives.from_dict).names
     rules = _parsed("--rules", args.rules, arguments["rules"], PromotionRules.from_dict)
     for option, chosen in (("--weights", args.weights), ("--rules", {**rules.objectives, **rules.guardrails})):

@@ -174,7 +174,7 @@ class Summary:
         elif self.registry.startswith("mlflow+"):
             out.append(f"runs     {self.registry.removeprefix('mlflow+')}")
         here = self.registry == f"mlflow+sqlite:///{Path('runs/mlflow.db').resolve()}"
-        serve = "make serve" if here else f"make serve REGISTRY={self.registry}"
+        serve = f"make serve NAME={self.registration['name']}" + ("" if here else f" REGISTRY={self.registry}")
         return [*out, f"next     {serve}   (answers with the champion)"]
 
 

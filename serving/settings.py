@@ -27,7 +27,7 @@ class Settings(BaseModel):
 
     Attributes:
         registry: `folder:PATH`, `mlflow+sqlite:///PATH`, `mlflow+http(s)://HOST`, or `policy:PATH` for one artifact.
-        policy_name: which policy of the registry.
+        policy_name: which policy of the registry; not needed where there is only one.
         alias: which version is served; followed when it moves.
         refresh_seconds: how often the alias is looked up; 0 for never again.
         ledger: the SQLite file of decisions, outcomes and consents, on a local disk.
@@ -45,7 +45,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     registry: Annotated[str, Field(min_length=1)]
-    policy_name: str = "homing"
+    policy_name: str = ""
     alias: str = "champion"
     refresh_seconds: Annotated[float, Field(ge=0)] = 30.0
     ledger: Path = Path("runs/serving/ledger.db")

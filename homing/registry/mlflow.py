@@ -81,6 +81,17 @@ class MlflowRegistry:
             _probe(tracking_uri)
         self._client: Any = _client(tracking_uri)
 
+    def names(self) -> list[str]:
+        """Names of all registered models there, this one's or not."""
+        out: list[str] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_registered_models(page_token=token)
+            out += [model.name for model in page]
+            token = page.token
+            if not token:
+                return out
+
     def register(self, directory: Path, report: RunReport, *, alias: str | None = CHALLENGER) -> str:
         """Track a run, add its policy as a new version, then point `alias` at it; see `ModelRegistry.register`."""
         check_alias(alias)

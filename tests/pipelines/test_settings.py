@@ -29,6 +29,16 @@ def test_a_data_set_brings_its_own_objectives_rules_and_weights() -> None:
     assert arguments["registry"] == f"folder:{Path.cwd() / 'registry'}"
 
 
+def test_each_data_set_has_a_champion_of_its_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("version: 1\nobjectives:\n  visit: {kinds: [session], window_hours: 24, aggregate: any}\n")
+    (tmp_path / "rules.yaml").write_text("objectives: {visit: {rule: superiority}}\n")
+    log = ("--log", "d", "--objectives", str(own), "--rules", str(tmp_path / "rules.yaml"))
+    words = [(), ("--dataset", "hillstrom"), ("--retrain", "--dataset", "hillstrom", "--log", "d"), log]
+    assert [settled(*item).arguments["name"] for item in words] == ["open-bandit", "hillstrom", "hillstrom", "homing"]
+    assert settled("--dataset", "hillstrom", "--name", "visits").arguments["name"] == "visits"
+
+
 def test_a_trigger_names_its_run() -> None:
     words = ("--retrain", "--dataset", "hillstrom", "--log", "logs", "--trigger")
     first, again, other = (settled(*words, trigger) for trigger in ("Drift: 2026-11/23", "Drift: 2026-11/23", "other"))

@@ -304,6 +304,29 @@ def test_a_run_that_is_repeated_after_its_promotion_keeps_it(
     assert [v.aliases for v in registry.versions()] == [(), ("champion",)]
 
 
+@pytest.mark.parametrize("kind", ["folder", pytest.param("sqlite", marks=pytest.mark.slow)])
+def test_a_policy_needs_no_name_where_it_is_the_only_one(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    uri = f"folder:{tmp_path}/registry"
+    if kind == "sqlite":  # the server's registry is shared with other tests
+        shutil.copyfile(request.getfixturevalue("template"), tmp_path / "mlflow.db")
+        uri = f"mlflow+sqlite:///{tmp_path}/mlflow.db"
+    folder = artifact(tmp_path / "policy", "one")
+    for name in ("visits", "clicks"):
+        assert open_registry(uri, name).versions() == ()
+    assert open_registry(uri).versions() == ()  # none yet: it would be `homing`
+    visits = open_registry(uri, "visits")
+    visits.promote(visits.register(folder, RunReport()))
+    assert digest_of(open_registry(uri).resolve("champion")) == digest_of(folder)
+    open_registry(uri, "clicks").register(folder, RunReport())
+    with pytest.raises(UnknownNameError, match=r"policy name == '', must be one of 'clicks', 'visits'.*name one"):
+        open_registry(uri)
+    open_registry(uri, "homing").register(folder, RunReport())
+    assert find_version(open_registry(uri), "champion") is None  # that of `homing`, which has none
+
+
 def test_a_verdict_against_an_older_champion_does_not_promote(register: Callable[..., object]) -> None:
     register("first", "promote")
     late = register("late", "promote", compared_with="1")

@@ -141,9 +141,7 @@ def evaluate_policy(
             details[key] = dict(result.details)
             gathered.add(key, estimator, result, influence[key])
             if result.unbiased is not None:
-                plain = cluster_influence(result.unbiased.influence, clusters)
-                moved = interval_of(result.value - result.unbiased.value, influence[key] - plain, level)
-                bias[key] = details[key]["possible_bias"] = max(abs(moved.lower), abs(moved.upper))
+                bias[key] = details[key]["possible_bias"] = possible_bias(result, result.unbiased, clusters, level)
     ingredients = gathered.done()
     seed = None if rng is None else int(rng.integers(2**53))  # which JSON keeps exactly
     items = {key: ingredients.of(*key, values[key], psi) for key, psi in influence.items()}
@@ -174,16 +172,21 @@ def evaluate_policy(
         influence=influence,
         fingerprint=dataset.fingerprint,
         details={key: details[key] for key in estimates},
-        notes=(*notes, *left_out, *_bias_notes(bias, estimates)),
+        notes=(*notes, *left_out, *bias_notes(bias, estimates)),
         interval=kind.name,
         ingredients=ingredients,
         seed=seed,
     )
 
 
-def _bias_notes(
-    bias: Mapping[tuple[str, str], float], estimates: Mapping[tuple[str, str], Estimate]
-) -> tuple[str, ...]:
+def possible_bias(result: RowEstimate, unbiased: RowEstimate, clusters: Clusters, level: float) -> float:
+    """How far an estimate may be from what it would be without bias: the far end of their difference's interval."""
+    psi = cluster_influence(result.influence - unbiased.influence, clusters)
+    moved = interval_of(result.value - unbiased.value, psi, level)
+    return max(abs(moved.lower), abs(moved.upper))
+
+
+def bias_notes(bias: Mapping[tuple[str, str], float], estimates: Mapping[tuple[str, str], Estimate]) -> tuple[str, ...]:
     """A sentence on the biases that intervals do not cover and the log cannot exclude, if there are any."""
     found = [
         f"{number(size)} in {name} of {objective}"

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -304,14 +305,60 @@ def test_what_is_named_gets_what_it_needs(rng, make_log):
     plain = evaluate_sequential(log, target, gamma=0.9)
     assert plain.estimators == ("pdis", "snpdis") and plain.notes == ()
     given = evaluate_sequential(log, target, gamma=0.9, q_function=q, state=state)
-    assert given.estimators == ("pdis", "snpdis", "dr", "wdr", "fqe", "smis") and given.notes == ()
+    assert given.estimators == ("pdis", "snpdis", "dr", "wdr", "fqe", "smis")
+    assert not [note for note in given.notes if "was given" in note]
     named = evaluate_sequential(log, target, gamma=0.9, estimators=("pdis", "smis", "dr", "fqe"))
     assert set(named.estimates) == {(name, "clicked") for name in ("pdis", "smis", "dr", "fqe")}
-    assert named.notes == (
+    assert named.notes[:2] == (
         "No Q-function was given: dr, fqe use a linear one on the log's features, cross-fitted by user.",
         "No state was given: smis take the number of messages that a user had been sent (up to 5) for all that matters "
         "of the past.",
     )
+
+
+def test_a_wrong_model_and_a_wrong_state_are_named(rng, make_log):
+    """Half of the users tire: a state and a model that know nothing of it are biased, by no more than the note says."""
+    sent = rng.integers(0, 2, (3000, 5))
+    before = sent.cumsum(axis=1) - sent
+    log = make_log(
+        action=sent.ravel(), propensity=0.5, reward=rng.random(15_000) < (0.5 + 0.1 * sent - 0.1 * before).ravel(),
+        user=np.repeat(np.arange(3000), 5),
+    )  # fmt: skip
+    often = np.tile([0.2, 0.8], (log.n, 1))
+    truth = sum(0.5 + 0.08 - 0.08 * t for t in range(5))
+    blind = {"state": np.zeros(log.n), "q_function": np.tile([0.5, 0.6], (log.n, 1))}
+    seeing = {"state": before.ravel(), "q_function": LinearFQE(features=before_and_left(before))}
+    for name in ("smis", "fqe"):
+        wrong, right = (
+            evaluate_sequential(log, often, gamma=1.0, estimators=(name,), **options) for options in (blind, seeing)
+        )
+        found = wrong.estimate("clicked", name)
+        assert truth < found.lower or found.upper < truth  # the interval alone would mislead
+        assert abs(found.value - truth) < wrong.details[name, "clicked"]["possible_bias"]
+        assert re.search(rf"possible bias of up to [0-9.]+ in {name} of clicked", wrong.notes[-1])
+        assert abs(right.estimate("clicked", name).value - truth) < 4 * right.estimate("clicked", name).std_error
+        assert right.details[name, "clicked"]["possible_bias"] < 0.5 * wrong.details[name, "clicked"]["possible_bias"]
+
+
+def before_and_left(before):
+    """Features in which the value of the process above is linear: what is left, times what was sent before."""
+    n, left, action = before.size, np.tile(np.arange(5, 0, -1), len(before))[:, None], np.array([[0.0, 1.0]])
+    rows = np.broadcast_arrays(np.ones((n, 2)), left, left**2, left * before.reshape(-1, 1), action, action * left)
+    return np.stack(rows, axis=2).astype(float)
+
+
+def test_broken_propensities_are_seen(rng, make_log):
+    """The log says ½ where it drew 0.3: it is refused as a log of decisions would be."""
+    n = 20_000
+    log = make_log(action=rng.random(n) < 0.3, propensity=0.5, reward=rng.random(n), user=np.arange(n) // 2)
+    report = evaluate_sequential(log, np.full((n, 2), 0.5), gamma=1.0)
+    assert report.support.propensity.verdict == "refuse" and report.support.verdict == "refuse"
+
+
+def test_the_guide_has_a_row_for_every_estimator():
+    guide = (Path(__file__).resolve().parents[2] / "docs/guides/evaluation.md").read_text(encoding="utf-8")
+    rows = [line for line in guide.splitlines() if line.startswith("| `") and line.count("|") == 6]
+    assert [row.split("`")[1] for row in rows] == [*EVERY]
 
 
 def test_functions_of_batches_and_of_the_log(rng, make_log):

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, SupportError, describe
 from homing.log.dataset import LoggedDataset
+from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
 from homing.ope.estimate import Clusters, cluster_influence
-from homing.ope.evaluate import check_action_probs
+from homing.ope.evaluate import bias_notes, check_action_probs, possible_bias
 from homing.ope.intervals import Contributions, Interval, get_interval
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
@@ -42,6 +43,8 @@ def evaluate_sequential(
     rng: np.random.Generator | None = None,
     policy: str = "policy",
     limits: SupportLimits | None = None,
+    messages: Messages | None = None,
+    calibration: PropensityCalibration | None = None,
 ) -> OPEReport:
     """Estimate a policy's discounted return per user, where its decisions change what comes later.
 
@@ -69,6 +72,8 @@ def evaluate_sequential(
         rng: for `bootstrap`; one draw of it seeds the report's.
         policy: a name for the report.
         limits: where `caution` and `refuse` begin; the effective sample size is that of whole trajectories' weights.
+        messages: from `Messages.of(dataset)`, to save time when many policies are judged on one log.
+        calibration: from `propensity_calibration(dataset)`, likewise; it depends on the log alone.
 
     Returns:
         An `OPEReport` per user; `compare` and the gate read it like one per decision.
@@ -112,12 +117,14 @@ def evaluate_sequential(
         raise SupportError(
             describe("log of a trajectory's weight", top, f"must be <= {MAX_LOG_WEIGHT:g}", "Shorten the trajectories.")
         )
+    known = messages or Messages.of(dataset)
     notes: list[str] = []
     q = _q_values(dataset, probs, paths, q_function, [item.name for item in chosen if item.needs_q], notes)
     codes = _states(dataset, paths, state, [item.name for item in chosen if item.needs_state], notes)
     values: dict[tuple[str, str], float] = {}
     influence: dict[tuple[str, str], FloatArray] = {}
     details: dict[tuple[str, str], dict[str, float]] = {}
+    bias: dict[tuple[str, str], float] = {}
     returns = np.empty((paths.count, len(dataset.objectives)))
     clusters = Clusters(np.arange(paths.count), paths.count)
     for j, objective in enumerate(dataset.objectives):
@@ -137,6 +144,8 @@ def evaluate_sequential(
                 continue
             values[key], influence[key] = result.value, cluster_influence(result.influence, clusters)
             details[key] = dict(result.details)
+            if result.unbiased is not None:
+                bias[key] = details[key]["possible_bias"] = possible_bias(result, result.unbiased, clusters, level)
     seed = None if rng is None else int(rng.integers(2**53))  # which JSON keeps exactly
     items = [Contributions(values[key], psi) for key, psi in influence.items()]
     made = kind(items, level, None if seed is None else np.random.default_rng(seed))
@@ -158,14 +167,15 @@ def evaluate_sequential(
             clusters,
             reward=returns,
             objectives=dataset.objectives,
-            unsupported=unsupported_share(dataset, probs, Messages.of(dataset)),
+            unsupported=unsupported_share(dataset, probs, known),
             limits=limits,
             unit="trajectories",
+            propensity=calibration or propensity_calibration(dataset, messages=known),
         ),
         influence=influence,
         fingerprint=dataset.fingerprint,
         details=details,
-        notes=tuple(notes),
+        notes=(*notes, *bias_notes(bias, estimates)),
         gamma=float(gamma),
         interval=kind.name,
         seed=seed,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from homing.ope.estimators.base import RowEstimate
 from homing.ope.sequential.base import Journeys, per_user
+from homing.ope.sequential.dr import SequentialDR
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class FQE:
 
     No weights, so long trajectories do not hurt it; but it is the Q-function's opinion, with the Q-function's bias. The
     interval holds what it can know: how first decisions differ between users and, with `LinearFQE`, how uncertain the
-    fit is. It never holds the error of a model that cannot express the truth; compare with `dr`.
+    fit is. It never holds the error of a model that cannot express the truth: the difference to `dr` bounds it
+    (`possible_bias`, and a note).
 
     References:
         Le, Voloshin and Yue (2019), "Batch Policy Learning under Constraints" (FQE).
@@ -36,10 +38,11 @@ class FQE:
     def __call__(self, journeys: Journeys) -> RowEstimate:
         paths = journeys.paths
         start = per_user(journeys.values()[paths.first])
+        corrected = SequentialDR()(journeys)
         if journeys.trained is None:
-            return start
+            return replace(start, unbiased=corrected)
         at_first = np.zeros(len(paths.user))
         at_first[paths.first] = 1.0 / paths.count
         block = np.zeros(len(at_first), dtype=np.int64)
         fit = journeys.trained(np.zeros(len(at_first)), block, at_first, block, 1)
-        return RowEstimate(start.value, start.influence + paths.count * fit[:, 0], start.details)
+        return RowEstimate(start.value, start.influence + paths.count * fit[:, 0], unbiased=corrected)

@@ -80,7 +80,9 @@ class MAGIC:
             "mean_steps": float(share @ lengths),
             "estimated_bias": float(share @ bias),
         }
-        return RowEstimate(float(share @ returns), paths.count * (error @ share), details)
+        # The last column without the fit's error, which does not move WDR to first order.
+        plain = RowEstimate(float(returns[-1]), start.influence + paths.count * steps.psi.sum(axis=1))
+        return RowEstimate(float(share @ returns), paths.count * (error @ share), details, unbiased=plain)
 
 
 def _training_error(journeys: Journeys, trained: Trained, steps: StepAverages) -> FloatArray:

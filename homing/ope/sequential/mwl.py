@@ -9,6 +9,7 @@ import numpy as np
 from homing.errors import SupportError, describe
 from homing.ope.estimators.base import RowEstimate
 from homing.ope.sequential.base import Journeys
+from homing.ope.sequential.pdis import SNPDIS
 from homing.ope.sequential.trajectories import totals
 from homing.ope.support import kish
 
@@ -76,7 +77,16 @@ class MWL:
         influence = weight * (reward + paths.carry * later[following] - later[state])
         first = later[state[paths.first]]
         details = {"states": float(count), "ess": kish(weight), "lost_share": lost}
-        return RowEstimate(value, paths.count * paths.sums(influence) + first - first.mean(), details)
+        phi = paths.count * paths.sums(influence) + first - first.mean()
+        return RowEstimate(value, phi, details, unbiased=without_a_state(journeys))
+
+
+def without_a_state(journeys: Journeys) -> RowEstimate | None:
+    """The estimate that needs no state (`SNPDIS`); None where no user's log follows the policy to the end."""
+    try:
+        return SNPDIS()(journeys)
+    except SupportError:
+        return None
 
 
 def check_lost_mass(share: float) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from homing.ope.estimators.base import RowEstimate
 from homing.ope.sequential.base import Journeys
-from homing.ope.sequential.mwl import check_lost_mass
+from homing.ope.sequential.mwl import check_lost_mass, without_a_state
 from homing.ope.sequential.trajectories import totals
 from homing.ope.support import kish
 
@@ -24,7 +24,8 @@ class SMIS:
 
     Right where the future depends on the past through z (and z sees what the policy reacts to, or ρ does not depend on
     what z leaves out once z is known). Wrong to use with a state that leaves out what messages change: the bias does
-    not show in the interval. Compare with `pdis` on short trajectories.
+    not show in the interval. The difference to `snpdis` bounds it (`possible_bias`, and a note): well on short
+    trajectories, hardly at all on long ones.
 
     The interval is the delta method's for everything that was estimated, d included:
     φ_g = V_0(z_0) - V + Σ_t G d_t(z_t) / Σρ · ρ_t (r_t + γ V_{t+1}(z_{t+1}) - V_t(z_t)), where V_t is the same estimate
@@ -75,4 +76,5 @@ class SMIS:
         start = later[state[paths.first]]
         value = float(weight @ reward)
         details = {"states": float(count), "ess": kish(weight), "lost_share": lost / held}
-        return RowEstimate(value, paths.count * paths.sums(influence) + start - start.mean(), details)
+        phi = paths.count * paths.sums(influence) + start - start.mean()
+        return RowEstimate(value, phi, details, unbiased=without_a_state(journeys))

@@ -96,8 +96,8 @@ def test_a_model_fitted_with_mrdr_weights_makes_dr_more_precise(make_log, rng):
     """A model that knows the action alone, where reward and logging depend on the context too.
 
     Where x = 1 the log hardly ever took action 1, so DR's variance is made there; plain least squares fits where rows
-    are many, at x = 0. Action 1 earns 0 and 4; the plain mean of its rows is 4 · 0.02 / 0.8 = 0.1, the weighted one, with
-    (1 - μ) / μ, is 3.98.
+    are many, at x = 0. Action 1 earns 0 and 4; the plain mean of its rows is 4 · 0.02 / 0.8 = 0.1, the weighted one,
+    with (1 - μ) / μ, is 3.98.
     """
     n = 6000
     x = rng.integers(0, 2, n)

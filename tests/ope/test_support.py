@@ -140,6 +140,21 @@ def test_no_event_is_no_certainty(make_log, rng, reward, message):
     assert support.verdict_for("clicked") == "refuse" and message in support.reasons_for("clicked")[-1]
 
 
+def test_a_skewed_mean_is_a_caution_until_the_log_has_grown(make_log, rng):
+    """A rate p of n rows of weight 2 or 0 (SNIPS keeps n / 2 of them): skewness (1 - 2p) / √(p (1 - p) n / 2)."""
+    for n, verdict in ((1200, "caution"), (4000, "fine")):
+        reward = np.arange(n) // 2 % 20 == 0
+        log = make_log(action=np.arange(n) % 2, propensity=0.5, reward=reward)
+        events = evaluate_policy(log, always(log, 1)).support.events["clicked"]
+        assert events.skewness == pytest.approx(0.9 / np.sqrt(0.05 * 0.95 * n / 2), rel=1e-9)
+        assert events.verdict == verdict
+    spend = np.exp(2.0 * rng.standard_normal(4000))
+    support = evaluate_policy(many(make_log, rng, reward=spend), np.full((4000, 2), 0.5)).support
+    assert support.verdict_for("clicked") == "caution"
+    assert "is skewed by a few large contributions (skewness 0." in support.reasons_for("clicked")[-1]
+    assert "beyond 0.15 normal intervals are too short on one side" in support.reasons_for("clicked")[-1]
+
+
 def test_limits_can_be_set(make_log, rng):
     log = many(make_log, rng)
     strict = evaluate_policy(log, always(log, 1), limits=SupportLimits(refuse_ess=1e5, caution_ess=1e6)).support

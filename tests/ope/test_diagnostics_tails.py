@@ -82,3 +82,19 @@ def test_the_report_says_it(make_log, rng):
 
 def test_effective_number():
     assert kish(np.array([3.0, 3.0, 0.0])) == 2.0
+
+
+def test_bounded_weights_of_users_who_return_are_no_heavy_tail(rng):
+    """Weights of two sizes, summed over users with 1, 2, 3 … decisions: k looks large between the sizes, in 60 logs of
+    each shape hardly any is judged heavy. Pareto weights of k = 1 of the same users are, in three of four logs."""
+    for explored, rows in ((0.9, 1000), (0.3, 1000), (0.3, 10_000), (0.05, 10_000)):
+        alarms = missed = 0
+        for _ in range(60):
+            lengths = rng.geometric(1 / 3, rows // 3)
+            user = np.repeat(np.arange(len(lengths)), lengths)
+            taken = rng.random(len(user)) < explored / 3
+            weight = np.where(taken, 2.8 / explored, 0.03 / (1 - explored * 2 / 3))
+            clusters = Clusters.of(user)
+            alarms += weight_tail(weight, clusters).verdict != "fine"
+            missed += weight_tail((1.0 - rng.random(len(user))) ** -1.0, clusters).verdict == "fine"
+        assert alarms <= 3 and missed <= 15, (explored, rows, alarms, missed)

@@ -43,7 +43,8 @@ class WeightTail:
         threshold: above it estimates from this many users are unreliable, min(1 - 1 / log10 S, 0.7).
         users: S, users with positive weight.
         tail: users whose weights were fitted.
-        verdict: `caution` above the threshold, `refuse` from k = 1 on.
+        verdict: `caution` above the threshold, `refuse` from k = 1 on; `fine` where the M weights of the tail span less
+            than a factor of √M, as bounded weights do.
         reasons: sentences behind the verdict.
     """
 
@@ -109,7 +110,10 @@ def weight_tail(weight: FloatArray, clusters: Clusters | None = None) -> WeightT
     if len(excess) < MIN_TAIL or excess[-1] - excess[0] <= 1e-9 * top[-1]:
         return WeightTail(None, threshold, size, len(excess), "fine")
     k = _prior(pareto_shape(excess), len(excess))
-    verdict: Verdict = "fine" if k <= threshold else "caution" if k < 1.0 else "refuse"
+    # A Pareto tail of M values spans a factor of about M^k. Weights near a few sizes, summed over users who come back
+    # more or less often, fit a large k between those sizes but span little: they are bounded.
+    narrow = top[-1] < math.sqrt(length) * top[0]
+    verdict: Verdict = "fine" if k <= threshold or narrow else "caution" if k < 1.0 else "refuse"
     reasons: tuple[str, ...] = ()
     if verdict != "fine":
         what = (

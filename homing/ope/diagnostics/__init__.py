@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from homing.ope.diagnostics.moments import zero_mean_p_value
 from homing.ope.diagnostics.propensity import MomentTest, PropensityCalibration, propensity_calibration
+from homing.ope.diagnostics.reward_model import CalibrationBin, RewardModelCalibration, reward_model_calibration
+from homing.ope.diagnostics.segments import SegmentSupport, context_segments, segment_support
 from homing.ope.diagnostics.tails import WeightTail, kish, weight_tail
 from homing.ope.diagnostics.verdict import Findings, Verdict, worst
 
 __all__ = [
+    "CalibrationBin",
     "Findings",
     "MomentTest",
     "PropensityCalibration",
+    "RewardModelCalibration",
+    "SegmentSupport",
     "Verdict",
     "WeightTail",
+    "context_segments",
     "kish",
     "propensity_calibration",
+    "reward_model_calibration",
+    "segment_support",
     "weight_tail",
     "worst",
+    "zero_mean_p_value",
 ]

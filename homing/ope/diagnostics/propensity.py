@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from homing.checks import check_positive, check_shape
 from homing.log.dataset import LoggedDataset
+from homing.ope.diagnostics.moments import zero_mean_p_value
 from homing.ope.diagnostics.tails import kish
 from homing.ope.diagnostics.verdict import Findings, Verdict
 from homing.ope.estimate import Clusters, Estimate, interval
@@ -133,8 +134,7 @@ def propensity_calibration(
     References:
         Li, Chen, Kleban and Gupta (2015), "Counterfactual Estimation and Optimization of Click Metrics in Search
         Engines", for tests of logged propensities by arithmetic and harmonic means; Hesterberg (1995), "Weighted
-        Average Importance Sampling and Defensive Mixture Distributions", for E[w] = 1 as a control variate; Hall
-        (1992), "On the Removal of Skewness by Transformation", for the corrected t statistic.
+        Average Importance Sampling and Defensive Mixture Distributions", for E[w] = 1 as a control variate.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -419,21 +419,4 @@ def _ratio(observed: FloatArray, wanted: FloatArray) -> Estimate:
 
 def _p_value(observed: FloatArray, wanted: FloatArray, slack: float = 0.0) -> float:
     """Two-sided p-value of Σ observed = Σ wanted over clusters (G,), which may fall short by a share of `slack`."""
-    from scipy.special import stdtr
-
-    # Where propensities are true the errors have mean 0 as they are: the t statistic of a mean, over clusters.
-    count = len(observed)
-    error = (observed - wanted) / float(wanted.sum())
-    mean = float(error.sum())
-    error -= mean / count
-    if mean < 0.0:
-        mean = min(0.0, mean + slack)
-    square = error * error
-    variance = float(square.sum())
-    if variance <= 1e-24:
-        return 1.0 if abs(mean) <= 1e-9 else 0.0
-    t = mean / math.sqrt(count / (count - 1) * variance)
-    # Hall's transformation: the mean of skewed terms and its standard error err together.
-    skew = float(square @ error) / variance**1.5
-    t += skew * t**2 / 3.0 + skew**2 * t**3 / 27.0 + skew / 6.0
-    return min(1.0, 2.0 * float(stdtr(count - 1, -abs(t))))
+    return zero_mean_p_value((observed - wanted) / float(wanted.sum()), slack)

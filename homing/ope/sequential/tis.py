@@ -17,7 +17,8 @@ class TIS:
 
     Unbiased under full support. Wrong to use where `PDIS` can be: an early reward is weighed with the noise of later
     decisions that did not cause it, and weights of whole trajectories have tails that an interval understates (500
-    users of 4 decisions on average: 90 % at a nominal 95 %, `cressie-read` 96 %). Kept as the reference that others are compared with.
+    users of 4 decisions on average: 90 % at a nominal 95 %, `cressie-read` 96 %). Kept as the reference that others are
+    compared with.
 
     References:
         Precup, Sutton and Singh (2000), "Eligibility Traces for Off-Policy Policy Evaluation".

@@ -199,13 +199,13 @@ def draw(probs, rng):
 
 @pytest.mark.parametrize("semi", [False, True], ids=["per decision", "per day"])
 def test_recovers_the_value_of_an_endless_process(rng, semi):
-    """20,000 users of 1 to about 40 decisions: within 4 standard errors, and what knows more is narrower."""
-    report = Endless.evaluate(rng, 20_000, semi)
+    """8,000 users of 1 to about 40 decisions: within 4 standard errors, and what knows more is narrower."""
+    report = Endless.evaluate(rng, 8_000, semi)
     truth = Endless.value(0.9, semi)
     assert report.support.verdict == "fine"
     for name in EVERY:
         found = report.estimate("earned", name)
-        assert abs(found.value - truth) < 4 * found.std_error < 0.1, name
+        assert abs(found.value - truth) < 4 * found.std_error < 0.15, name
     assert abs(report.logged["earned"].value - truth) > 0.08
     error = {name: report.estimate("earned", name).std_error for name in EVERY}
     assert error["fqe"] < error["wdr"] < error["snpdis"] < error["sntis"]

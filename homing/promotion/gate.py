@@ -163,6 +163,11 @@ class GateDecision:
             **{**values, "reasons": tuple(data["reasons"]), "comparisons": comparisons, "requirements": requirements}
         )
 
+    @property
+    def interval(self) -> str:
+        """How the intervals were made; rules of earlier versions do not say, and meant t intervals."""
+        return str(self.rules.get("interval", "cluster-t"))
+
     def to_text(self) -> str:
         """The decision for a terminal."""
         from homing.promotion.render import decision_text

@@ -145,8 +145,8 @@ def decision_text(decision: GateDecision) -> str:
             rows.append([item.objective, rule_text(item), *values, holds])
         lines += ["", table(rows)]
     lines.append(
-        f"  {decision.estimator} on {decision.n:,} decisions of {decision.n_users:,} users, "
-        f"{decision.challenger!r} against {decision.champion!r}"
+        f"  {decision.estimator}, {decision.interval} intervals, on {decision.n:,} decisions of {decision.n_users:,} "
+        f"users, {decision.challenger!r} against {decision.champion!r}"
     )
     return "\n".join(lines)
 

@@ -391,22 +391,25 @@ def test_simultaneous_levels_need_one_log(rng):
 
 def test_rare_harms_are_covered(rng):
     """The measured case: rate 0.5 %, 2,000 users, weights 1/9 and 9. The number of events by weight is binomial, so
-    20,000 logs cost nothing: the t interval covers about 63 % ± 1.4 % (4 standard errors), Cressie–Read at least 98 %.
+    20,000 logs cost nothing: the t interval covers about 63 % ± 1.4 % (4 standard errors), Cressie–Read at least 98 %,
+    Bernstein's bound all; with the largest term seen instead of the largest possible one it is no bound.
     """
     heavy = rng.binomial(2000, 0.1, 20_000)
     events = rng.binomial(heavy, 0.005), rng.binomial(2000 - heavy, 0.005)
-    seen, place, count = np.unique(9 * 1000 * events[0] + events[1], return_inverse=True, return_counts=True)
-    held = dict.fromkeys(("cluster-t", "cressie-read"), 0)
-    for code, times in zip(seen, count, strict=True):
+    codes, place, count = np.unique(9 * 1000 * events[0] + events[1], return_inverse=True, return_counts=True)
+    held = dict.fromkeys(("cluster-t", "cressie-read", "bernstein", "bernstein of the sample"), 0)
+    for code, times in zip(codes, count, strict=True):
         x = np.zeros(2000)
         x[: code // 9000], x[code // 9000 : code // 9000 + code % 9000] = 9.0, 1 / 9
-        item = mean_of(x, (-x.mean(), 9.0 - x.mean()), (0.0, 1.0))
+        true, seen = (mean_of(x, (-x.mean(), top - x.mean()), (0.0, 1.0), bounded=True) for top in (9.0, x.max()))
         for name in held:
-            found = get_interval(name)([item], 0.95)[0]
+            found = get_interval(name.split()[0])([seen if "sample" in name else true], 0.95)[0]
             held[name] += times * (found.lower <= 0.005 <= found.upper)
     assert len(place) == 20_000
     assert held["cluster-t"] / 20_000 == pytest.approx(0.633, abs=0.02)
     assert held["cressie-read"] / 20_000 > 0.98
+    assert held["bernstein"] == 20_000
+    assert held["bernstein of the sample"] / 20_000 < 0.9
 
 
 def test_clusters_fold_before_anything_else():

@@ -22,12 +22,21 @@ def add_commands(subparsers: Any) -> None:
         "--reward-model", type=Path, metavar="DIR", help="artifact of a policy over a reward model: adds DR and its kin"
     )
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default: %(default)s)")
+    parser.add_argument(
+        "--interval",
+        choices=("cluster-t", "cressie-read", "bootstrap", "anytime"),
+        default="cluster-t",
+        help="how intervals are made; cressie-read for rare events (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap's draws (default: %(default)s)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the reports; 0 if the log can judge the first policy, 1 if not."""
+    import numpy as np
+
     from homing.log.dataset import LoggedDataset
     from homing.ope.artifacts import predictions, probabilities
     from homing.ope.evaluate import evaluate_policy
@@ -45,7 +54,11 @@ def run(args: argparse.Namespace) -> int:
         artifact = load_policy(directory)
         probs, notes = probabilities(dataset, artifact)
         name = artifact.name if artifact.name != "policy" else directory.name
-        report = evaluate_policy(dataset, probs, q_hat=q_hat, level=args.level, policy=name, messages=messages)
+        # The same draws for each, so that differences are paired.
+        report = evaluate_policy(
+            dataset, probs, q_hat=q_hat, level=args.level, interval=args.interval, policy=name, messages=messages,
+            rng=np.random.default_rng(args.seed),
+        )  # fmt: skip
         reports.append(replace(report, notes=(*report.notes, *notes)))
     print("\n\n".join(report.to_text() for report in reports))
     if len(reports) > 1:

@@ -85,7 +85,8 @@ def report_text(report: OPEReport) -> str:
     ]
     lines += [f"  - {reason}" for reason in support.reasons]
     for objective in report.objectives:
-        lines += ["", f"  {objective} per {per}, {percent(report.level)} intervals"]
+        kind = "" if report.interval == "cluster-t" else f" ({report.interval})"
+        lines += ["", f"  {objective} per {per}, {percent(report.level)} intervals{kind}"]
         rows = [["", "value", "lower", "upper"]]
         for name in ("logged", *report.estimators):
             if name != "logged" and (name, objective) not in report.estimates:

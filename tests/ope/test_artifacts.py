@@ -198,6 +198,19 @@ def test_command_line_of_evaluation(world, tmp_path, capsys):
     assert "Policy: the log supports these estimates" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("interval", ["cressie-read", "bootstrap"])
+def test_command_line_makes_the_intervals_that_are_asked_for(world, tmp_path, capsys, interval):
+    from homing.cli import main
+
+    call = ["ope", str(world / "evaluation"), str(world / "policy"), str(world / "baseline"), "--interval", interval]
+    found = []
+    for _ in range(2):
+        assert main([*call, "--seed", "3", "--html", str(tmp_path / "page.html")]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert f"clicked per decision, 95% intervals ({interval})" in found[0]
+
+
 def test_command_line_names_what_is_wrong(world, tmp_path, capsys):
     from homing.cli import main
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from homing.errors import ArtifactError, describe
 from homing.log.dataset import LoggedDataset
-from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
+from homing.ope.diagnostics import PropensityCalibration, propensity_calibration, reward_model_calibration
 from homing.ope.estimate import Estimate
 from homing.ope.evaluate import evaluate_policy
 from homing.ope.messages import SILENCE, Messages
@@ -137,13 +137,14 @@ def evaluate_artifacts(
     dataset = LoggedDataset.load(Path(evaluation_dir))
     q_hat = predictions(dataset, load_policy(Path(reward_model)))
     messages, calibration = Messages.of(dataset), propensity_calibration(dataset)
+    warnings = [reason for item in reward_model_calibration(dataset, q_hat) for reason in item.reasons]
 
     def judge(artifact: PolicyArtifact, name: str) -> OPEReport:
         probs, notes = probabilities(dataset, artifact)
         report = evaluate_policy(
             dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages, calibration=calibration
         )
-        return replace(report, notes=(*report.notes, *notes))
+        return replace(report, notes=(*report.notes, *notes, *warnings))
 
     def titled(artifact: PolicyArtifact, role: str) -> str:
         return role if artifact.name in ("policy", role) else f"{role} ({artifact.name})"

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, SupportError, describe, unknown_name
 from homing.log.dataset import LoggedDataset
-from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
+from homing.ope.diagnostics import PropensityCalibration, propensity_calibration, segment_support
 from homing.ope.estimate import Clusters, Estimate, cluster_influence
 from homing.ope.estimate import interval as interval_of
 from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, get_estimator, marginal_weights
@@ -46,6 +46,7 @@ def evaluate_policy(
     limits: SupportLimits | None = None,
     messages: Messages | None = None,
     calibration: PropensityCalibration | None = None,
+    segments: str | ArrayLike | None = None,
 ) -> OPEReport:
     """Estimate a policy's value per decision on every objective, with intervals and a verdict on support.
 
@@ -74,6 +75,8 @@ def evaluate_policy(
         limits: where `caution` and `refuse` begin.
         messages: from `Messages.of(dataset)`, to save time when many policies are judged on one log.
         calibration: from `propensity_calibration(dataset)`, likewise; it depends on the log alone.
+        segments: a context feature, or one label for each row (n,): support is then asked of each segment too, and a
+            refusal names it.
 
     Returns:
         An `OPEReport`.
@@ -156,6 +159,9 @@ def evaluate_policy(
         messages=_message_table(dataset, probs, known),
         limits=limits,
         propensity=calibration or propensity_calibration(dataset, clusters=clusters, messages=known),
+        segments=()
+        if segments is None
+        else segment_support(dataset, probs, segments, clusters=clusters, messages=known),
     )
     return OPEReport(
         policy=policy,

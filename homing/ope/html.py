@@ -88,6 +88,7 @@ def report_page(reports: Sequence[OPEReport], *, title: str, references: Sequenc
         objectives=objectives,
         weights=weights,
         messages=_messages(reports[:2], first.n),
+        segments=_segments(first.support),
         table_rows=TABLE_ROWS,
         notes=list(dict.fromkeys(note for report in reports for note in report.notes)),
     )
@@ -144,6 +145,16 @@ def _rows(reports: Sequence[OPEReport], objective: str) -> list[dict[str, Any]]:
 
 def _histogram(support: Support, role: str, label: str) -> str:
     return weights_svg(support.histogram_edges, support.histogram_counts, support.zero_weight_share, role, label)
+
+
+def _segments(support: Support) -> str:
+    """The mean weight of each segment beside 1, hollow where the log cannot judge it."""
+    bars = [
+        Bar(item.segment, item.weight_mean, "challenger", doubtful=item.verdict == "refuse")
+        for item in support.segments
+        if item.weight_mean is not None
+    ]
+    return forest_svg(bars, label="mean importance weight", reference=1.0) if bars else ""
 
 
 def _messages(reports: Sequence[OPEReport], n: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics.propensity import PropensityCalibration
+from homing.ope.diagnostics.segments import SegmentSupport
 from homing.ope.diagnostics.tails import WeightTail, weight_tail
 from homing.ope.diagnostics.tails import kish as kish
 from homing.ope.diagnostics.verdict import Findings, Verdict, worst
@@ -109,6 +110,7 @@ class Support:
         limits: where `caution` and `refuse` begin.
         tail: how heavy the tail of the weights is.
         propensity: whether the logged propensities are true, as far as the log can tell.
+        segments: the same questions for each segment, the gravest first; empty where none were named.
     """
 
     ess: float
@@ -129,6 +131,7 @@ class Support:
     limits: SupportLimits = field(default_factory=SupportLimits)
     tail: WeightTail | None = None
     propensity: PropensityCalibration | None = None
+    segments: tuple[SegmentSupport, ...] = ()
 
     def verdict_for(self, objective: str) -> Verdict:
         """The worse of the weights' verdict and the objective's own."""
@@ -149,6 +152,7 @@ class Support:
             "histogram_counts": list(self.histogram_counts),
             "tail": None if self.tail is None else self.tail.to_dict(),
             "propensity": None if self.propensity is None else self.propensity.to_dict(),
+            "segments": [item.to_dict() for item in self.segments],
         }
 
     @classmethod
@@ -169,6 +173,7 @@ class Support:
                 "limits": SupportLimits(**data["limits"]),
                 "tail": None if tail is None else WeightTail.from_dict(tail),
                 "propensity": None if propensity is None else PropensityCalibration.from_dict(propensity),
+                "segments": tuple(SegmentSupport.from_dict(item) for item in data.get("segments", ())),
             }
         )
 
@@ -209,6 +214,7 @@ def assess(
     limits: SupportLimits | None = None,
     unit: str = "decisions",
     propensity: PropensityCalibration | None = None,
+    segments: tuple[SegmentSupport, ...] = (),
 ) -> Support:
     """Diagnose weights (n,) against rewards (n, m).
 
@@ -221,6 +227,7 @@ def assess(
         limits: where `caution` and `refuse` begin.
         unit: what a row is, for the sentences.
         propensity: from `propensity_calibration`; it says how far the weights can be trusted at all.
+        segments: from `segment_support`.
     """
     limits = limits or SupportLimits()
     n = len(weight)
@@ -259,6 +266,7 @@ def assess(
     if propensity is not None and propensity.tested:
         for reason in propensity.reasons:
             found.add(propensity.verdict, reason)
+    _judge_segments(found, segments, limits)
     share, names = unsupported
     if share > limits.caution_unsupported:
         where = f" (most on {', '.join(names)})" if names else ""
@@ -290,7 +298,24 @@ def assess(
         limits=limits,
         tail=tail,
         propensity=propensity,
+        segments=segments,
     )
+
+
+def _judge_segments(found: Findings, segments: tuple[SegmentSupport, ...], limits: SupportLimits) -> None:
+    """A segment that the log cannot judge refuses the whole where it holds enough of what the policy does."""
+    unknown = [item for item in segments if item.verdict == "refuse"]
+    lost = sum(item.share * max(item.unsupported, float(item.ess < limits.refuse_users)) for item in unknown)
+    wrong = any("mean importance weight" in reason for item in unknown for reason in item.reasons)
+    verdict: Verdict = "refuse" if lost > limits.refuse_unsupported or wrong else "caution"
+    for item in unknown[:3]:
+        for reason in item.reasons:
+            found.add(verdict, reason)
+    if len(unknown) > 3:
+        found.add(verdict, f"{len(unknown) - 3} more segments cannot be judged by this log; see `support.segments`.")
+    for item in [item for item in segments if item.verdict == "caution"][:3]:
+        for reason in item.reasons:
+            found.add("caution", reason)
 
 
 def _judge_mean(found: Findings, mean: float, error: float) -> None:

@@ -251,15 +251,24 @@ class _Cells:
         n, at = len(rows), np.arange(len(rows))
         chosen = code[at, action]
         logged = np.bincount(chosen, minlength=len(messages.names))
-        # The most sent messages are tested one by one; those never sent have no propensities to test.
-        order = np.argsort(-logged, kind="stable")
-        known = order[: min(MAX_MESSAGES, int((logged > 0).sum()))]
+        # Those most often possible are tested one by one, whatever was sent: the least sent of many look too rare.
+        allowed = dataset.eligible if every else dataset.eligible[rows]
+        if probs is None:
+            due = np.bincount((code[allowed] + 1), minlength=len(messages.names) + 1)[1:].astype(np.float64)
+            due[logged == 0] = 0.0  # never sent: there are no propensities to test
+        else:
+            flat = (code + 1).reshape(-1)
+            sums = np.bincount(flat, weights=probs.reshape(-1), minlength=len(messages.names) + 1)[1:]
+            due = np.asarray(sums, dtype=np.float64)
+            due[logged > 0] += 1e-9  # chosen within the tolerance of a logged 0
+        order = np.argsort(-due, kind="stable")
+        known = order[: min(MAX_MESSAGES, int((due > 0).sum()))]
         column = np.full(len(messages.names) + 1, len(known))  # the last column: all other messages
         column[known] = np.arange(len(known))
         width = len(known) + 2  # and one for what could not be chosen
-        column[:-1][logged == 0] = width - 1
+        column[:-1][due <= 0] = width - 1
         column[-1] = width - 1  # padding has code -1
-        possible = dataset.eligible if every else dataset.eligible[rows]
+        possible = allowed
         if probs is not None:
             possible = possible & (probs > 0)
         certain = propensity >= 1.0 - 1e-12
@@ -277,8 +286,7 @@ class _Cells:
             edges = np.asarray(BINS)
             part = np.searchsorted(edges[1:-1], probs, side="left")
             bins = len(BINS) - 1
-            flat = (part + (at * bins)[:, None]).reshape(-1)
-            sums = np.bincount(flat, weights=probs.reshape(-1), minlength=n * bins)
+            sums = np.bincount((part + (at * bins)[:, None]).reshape(-1), weights=probs.reshape(-1), minlength=n * bins)
             binned = np.asarray(sums.reshape(n, bins), dtype=np.float64)
             hits = np.zeros((n, bins))
             hits[at, part[at, action]] = 1.0

@@ -235,7 +235,7 @@ def test_the_reduced_state_pays_where_journeys_are_long(rng, steps, narrower):
     truth = sum(0.3 + 0.12 * p - 0.07 * p * min(t, 3) for t in range(steps))
     error = {name: report.estimate("earned", name).std_error for name in report.estimators}
     assert abs(report.estimate("earned", "smis").value - truth) < 4 * error["smis"] < 0.1 * truth + 0.05
-    assert narrower * error["smis"] < error["snpdis"] < error["pdis"]
+    assert narrower * error["smis"] < min(error["snpdis"], error["pdis"])
     assert steps == 5 or report.support.verdict != "fine"
 
 

@@ -10,6 +10,7 @@ import pytest
 from homing.errors import InvalidInputError, UnknownNameError
 from homing.log.dataset import LoggedDataset
 from homing.ope import evaluate_policy
+from homing.ope.intervals import Contributions, Part, get_interval
 from homing.promotion import GateDecision, PromotionRules, gate, gate_reports
 
 
@@ -368,3 +369,32 @@ def test_promotions_by_chance_stay_within_the_level():
         )
         promoted += gate(challenger, champion, asked).verdict == "promote"
     assert 10 <= promoted <= 41
+
+
+def test_harms_at_the_margin_pass_within_the_level():
+    """Opt-outs of 0.5 % under the champion and 1 % under the challenger, whom a tenth of 4,000 decisions followed.
+
+    That is the margin of 0.005 exactly, so that passing is an error of 2.5 %. Of 1,000 logs empirical likelihood passes
+    no more than 25 + 3.3 · 4.9 = 41; the t interval passes many times as many.
+    """
+    rng = np.random.default_rng(9)
+    sent = rng.binomial(4000, 0.1, 1000)
+    events = np.stack([rng.binomial(4000 - sent, 0.005), rng.binomial(sent, 0.01)])
+    passed = dict.fromkeys(("cressie-read", "cluster-t"), 0)
+    share = np.full(4000, 1 / 4000)
+    for count, quiet, loud in zip(sent, *events, strict=True):
+        action, reward = np.zeros(4000, int), np.zeros(4000)
+        action[:count], reward[:loud], reward[count : count + quiet] = 1, 1.0, 1.0
+        items = []
+        for arm, propensity in ((1, 0.1), (0, 0.9)):
+            weight = (action == arm) / propensity
+            value, mean = float((weight * reward).sum() / weight.sum()), float(weight.mean())
+            psi = weight * (reward - value) / weight.sum()
+            extremes = tuple(
+                (min(0.0, r - value) / propensity / mean, max(0.0, r - value) / propensity / mean) for r in (0.0, 1.0)
+            )
+            items.append(Contributions(value, psi, (Part(psi, share),), extremes))
+        difference = items[0].minus(items[1])
+        for name in passed:
+            passed[name] += get_interval(name)([difference], 0.95)[0].upper < 0.005
+    assert passed["cressie-read"] <= 41 < passed["cluster-t"] / 2

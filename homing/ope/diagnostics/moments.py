@@ -42,6 +42,6 @@ def zero_mean_p_value(error: FloatArray, slack: float = 0.0) -> float:
     if variance <= 1e-24:
         return 1.0 if abs(total) <= 1e-9 else 0.0
     t = total / math.sqrt(count / (count - 1) * variance)
-    skew = float(square @ centred) / variance**1.5
+    skew = float((square * centred).sum()) / variance**1.5
     t += skew * t**2 / 3.0 + skew**2 * t**3 / 27.0 + skew / 6.0
     return min(1.0, 2.0 * float(stdtr(count - 1, -abs(t))))

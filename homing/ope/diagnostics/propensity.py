@@ -16,7 +16,7 @@ from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics.moments import zero_mean_p_value
 from homing.ope.diagnostics.tails import kish
 from homing.ope.diagnostics.verdict import Findings, Verdict
-from homing.ope.estimate import Clusters, Estimate, interval
+from homing.ope.estimate import Clusters, Estimate, t_quantile
 from homing.ope.messages import Messages
 from homing.ope.text import number
 
@@ -35,6 +35,8 @@ MIN_MISSING = 500
 TOP, TOP_CARRIES = 0.01, 0.02
 #: Quantile at which heavy weights are cut in the test of too large a mean.
 CAP = 0.98
+#: Users' rows and steps that a model of the log's choices is fitted with.
+MAX_FIT, FIT_STEPS = 10_000, 40
 #: Bins of a candidate's predicted probability.
 BINS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 
@@ -107,7 +109,8 @@ def propensity_calibration(
 
     Control variates, where only the chosen candidate's propensity p is logged: E[1{a is j} / p] is the number of
     candidates that are message j and could be chosen, for every message j and in any part of the log that the context
-    defines; E[w] = 1 for the policy that sends messages as often as the log does. Bins, where whole distributions are
+    defines; E[w] = 1 for the policy that sends messages as often as the log does, and, where its weights are heavy, for
+    a softmax model of the log's choices. Bins, where whole distributions are
     logged (`dataset.probs`): candidates of a predicted probability, or message, are chosen that often. Each test
     compares a ratio with 1 by a t statistic over users' sums, corrected for skewness. Pairs of a message and a split
     of the context are chosen on half of the users and tested on the others. All p-values are combined by Bonferroni's
@@ -311,7 +314,11 @@ class _Cells:
                     what = f"candidates with a probability of {low:g} to {high:g}"
                     yield _frequency(what, self.hits[:, b], self.binned[:, b], self.clusters)
         else:
-            yield _weights("all choices", self._typical(), np.ones(len(self.action)), self.clusters)
+            typical, everyone = self._typical(), np.ones(len(self.action))
+            yield _weights("all choices", typical, everyone, self.clusters)
+            if _carried(self.clusters.sums(typical)) > TOP_CARRIES:
+                # Too heavy to tell what is missing: a policy that follows the context as the log does has lighter ones.
+                yield _weights("choices like the log's own", self._modelled(), everyone, self.clusters)
             for j, name in enumerate(self.names):
                 if self.possible[:, j].any():
                     observed = np.where(self.action == j, self.inverse, 0.0)
@@ -327,7 +334,33 @@ class _Cells:
         even = _half(self.clusters)
         for mine, others in ((even, ~even), (~even, even)):
             share = np.bincount(self.action[others], minlength=self.possible.shape[1]) + 1.0
-            weight[mine] = share[self.action[mine]] * self.inverse[mine] / (self.possible[mine] @ share)
+            weight[mine] = share[self.action[mine]] * self.inverse[mine] / (self.possible[mine] * share).sum(axis=1)
+        return weight
+
+    def _modelled(self) -> FloatArray:
+        """Weights (n,) of a softmax policy on the context, fitted to the choices of the other half of the users.
+
+        Newton steps with Böhning's (1992) bound on the curvature: one small matrix, no step size.
+        """
+        columns = self.context[:, :MAX_SPLITS].astype(np.float64)
+        spread = columns.std(axis=0)
+        x = np.column_stack(
+            [np.ones(len(columns)), (columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1.0)]
+        )
+        weight = np.empty(len(self.action))
+        even = _half(self.clusters)
+        for mine, others in ((even, ~even), (~even, even)):
+            fit = np.flatnonzero(others)[:MAX_FIT]
+            design, allowed = x[fit], self.possible[fit]
+            chosen = np.zeros_like(allowed)
+            chosen[np.arange(len(fit)), self.action[fit]] = 1.0
+            step = 2.0 * np.linalg.pinv(design.T @ design + np.eye(design.shape[1]))
+            theta = np.zeros((design.shape[1], allowed.shape[1]))
+            for _ in range(FIT_STEPS):
+                theta += step @ (design.T @ (chosen - _softmax(design @ theta, allowed))) - step @ theta
+            share = _softmax(x[mine] @ theta, self.possible[mine])
+            at, action = np.arange(len(share)), self.action[mine]
+            weight[mine] = share[at, action] / self.possible[mine][at, action] * self.inverse[mine]
         return weight
 
     def _pairs(self) -> Iterator[MomentTest | None]:
@@ -388,6 +421,21 @@ def _half(clusters: Clusters) -> NDArray[np.bool_]:
     return np.asarray((hashed >> np.uint64(40)) & np.uint64(1), dtype=bool)
 
 
+def _softmax(score: FloatArray, count: FloatArray) -> FloatArray:
+    """Probabilities (n, J) of columns that stand for `count` candidates of one score each."""
+    size = np.where(count > 0, count * np.exp(score - score.max(axis=1, keepdims=True)), 0.0)
+    return np.asarray(size / size.sum(axis=1, keepdims=True))
+
+
+def _carried(by_user: FloatArray) -> float:
+    """Share of all weight that the heaviest users with weight carry."""
+    positive = by_user[by_user > 0]
+    if not len(positive):
+        return 0.0
+    top = math.ceil(TOP * len(positive))
+    return float(np.partition(positive, len(positive) - top)[len(positive) - top :].sum() / positive.sum())
+
+
 def _weights(what: str, observed: FloatArray, wanted: FloatArray, clusters: Clusters) -> MomentTest | None:
     """A heavy tail hides weight: what was cut off cannot make the mean too large, what was not drawn makes it small.
 
@@ -398,9 +446,7 @@ def _weights(what: str, observed: FloatArray, wanted: FloatArray, clusters: Clus
     positive = by_user[by_user > 0]
     if len(positive) < MIN_EFFECTIVE:
         return None
-    top = math.ceil(TOP * len(positive))
-    carried = float(np.partition(positive, len(positive) - top)[len(positive) - top :].sum() / positive.sum())
-    slack = 3.0 * max(0.0, carried - TOP_CARRIES) if len(positive) >= MIN_MISSING else math.inf
+    slack = 3.0 * max(0.0, _carried(by_user) - TOP_CARRIES) if len(positive) >= MIN_MISSING else math.inf
     cut = by_user
     if by_user.sum() > expected.sum() and slack > 0.0:
         cut, slack = np.minimum(by_user, float(np.quantile(positive, CAP))), math.inf
@@ -422,7 +468,11 @@ def _ratio(observed: FloatArray, wanted: FloatArray) -> Estimate:
     """Σ observed / Σ wanted over clusters (G,); its error is (observed - ratio · wanted) / Σ wanted."""
     total = float(wanted.sum())
     ratio = float(observed.sum()) / total
-    return interval(ratio, (observed - ratio * wanted) / total, 0.95)
+    psi, count = (observed - ratio * wanted) / total, len(observed)
+    # As `interval` does, without its inner product: threads of a linear algebra library cost more than they save here.
+    error = math.sqrt(count / (count - 1) * float(np.square(psi).sum()))
+    half = t_quantile(0.95, count - 1) * error
+    return Estimate(ratio, error, ratio - half, ratio + half, 0.95, count - 1)
 
 
 def _p_value(observed: FloatArray, wanted: FloatArray, slack: float = 0.0) -> float:

@@ -140,7 +140,7 @@ def demands_svg(demands: Sequence[Demand], *, label: str) -> str:
         demands: rows, top to bottom.
         label: of the axis.
     """
-    left, right = LABEL_WIDTH + 40, WIDTH - TEXT_WIDTH
+    left, right = LABEL_WIDTH + 150, WIDTH - TEXT_WIDTH  # these labels are sentences
     height = ROW * len(demands) + 46
     longest = 2.0  # bars are cut where they are far beyond
     out = [_open(height, label)]
@@ -155,7 +155,7 @@ def demands_svg(demands: Sequence[Demand], *, label: str) -> str:
         ratio = item.value / item.limit if item.limit else (0.0 if item.value == 0.0 and not item.at_least else longest)
         wide = min(ratio, longest) / longest * (right - left)
         colour = COLOURS["logged"] if item.met else "#b91c1c"
-        name = item.label if len(item.label) <= 38 else item.label[:37] + "…"
+        name = item.label if len(item.label) <= 45 else item.label[:44] + "…"
         sign = "≥" if item.at_least else "≤"
         out.append(
             f'<text x="{left - 12}" y="{y + 4:.1f}" text-anchor="end" class="name"><title>{escape(item.label)}</title>'

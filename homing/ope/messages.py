@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ FloatArray = NDArray[np.float64]
 SILENCE = "silence"
 OTHER = "(not in the encoder)"
 _PREFIX = "message_id="
+#: Their cells fit the processor's cache.
+ROWS_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,41 +42,45 @@ class Messages:
     @classmethod
     def of(cls, dataset: LoggedDataset) -> Messages:
         """Read them from the candidates' one-hot block, or from the position where there is no encoder."""
-        store, k = dataset.candidates, dataset.k
-        counts = store.counts
-        position = np.arange(len(store.codes)) - np.repeat(store.offsets[:-1], counts)
+        store, n, k = dataset.candidates, dataset.n, dataset.k
+        padded = len(store.codes) < n * k
+        real = np.arange(k) < store.counts[:, None] if padded else None
         levels = _levels(dataset)
         if levels is None:
             names = [SILENCE] + [f"candidate {i}" for i in range(1, k)]
-            flat = position.astype(np.int32)
+            code = np.broadcast_to(np.arange(k, dtype=np.int32), (n, k))
+            return cls(tuple(names), code if real is None else np.where(real, code, np.int32(-1)))
+        block, messages = levels
+        names = [SILENCE, *messages]
+        flat = store.codes[:, block] + np.int32(1)
+        if real is None:
+            code = flat.reshape(n, k)
         else:
-            block, messages = levels
-            names = [SILENCE, *messages]
-            flat = store.codes[:, block] + np.int32(1)
-            unknown = (flat == 0) & (position > 0)
-            if unknown.any():
-                flat = np.where(unknown, np.int32(len(names)), flat)
-                names.append(OTHER)
-            flat = np.where(position == 0, np.int32(0), flat)
-        if len(flat) == dataset.n * k:  # no padding
-            return cls(tuple(names), flat.reshape(dataset.n, k))
-        code = np.full((dataset.n, k), -1, dtype=np.int32)
-        code[np.arange(k) < counts[:, None]] = flat
+            code = np.full((n, k), -1, dtype=np.int32)
+            code[real] = flat
+        unknown = code[:, 1:] == 0
+        if unknown.any():
+            code[:, 1:][unknown] = len(names)
+            names.append(OTHER)
+        code[:, 0] = 0
+        if (code == code[:1]).all():  # the same in every row: one row is enough, and sums go by column
+            code = np.broadcast_to(code[0].copy(), (n, k))
         return cls(tuple(names), code)
 
-    def totals(self, values: FloatArray) -> FloatArray:
-        """Sums by message (len(names),) of values (n, k)."""
-        sums = np.bincount(self._bins, weights=values.reshape(-1), minlength=len(self.names) + 1)
+    def totals(self, values: NDArray[np.floating | np.bool_]) -> FloatArray:
+        """Sums by message (len(names),) of values (n, k), for bool how many hold; padding counts nowhere."""
+        if self.code.strides[0] == 0:
+            return self._binned(self.code[0], values.sum(axis=0))
+        out = np.zeros(len(self.names))
+        for begin in range(0, len(values), ROWS_AT_ONCE):
+            part = slice(begin, begin + ROWS_AT_ONCE)
+            out += self._binned(self.code[part].reshape(-1), values[part].reshape(-1))
+        return out
+
+    def _binned(self, code: NDArray[np.int32], values: NDArray[Any]) -> FloatArray:
+        # Padding goes to a bin of its own: selecting cells would cost more than summing them.
+        sums = np.bincount(code + 1, weights=values, minlength=len(self.names) + 1)
         return np.asarray(sums[1:], dtype=np.float64)
-
-    def counts(self, where: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many candidates there are of each message (len(names),) where bool (n, k) holds; padding never counts."""
-        return np.bincount(self._bins[where.reshape(-1)], minlength=len(self.names) + 1)[1:]
-
-    @cached_property
-    def _bins(self) -> NDArray[np.intp]:
-        """One bin for each cell (n · k,), padding in bin 0: selecting cells would cost more than summing them."""
-        return np.add(self.code, 1, dtype=np.intp).reshape(-1)
 
     def always(self, name: str, eligible: NDArray[np.bool_]) -> tuple[FloatArray, float]:
         """The policy that sends one message wherever it is eligible, and the share of rows where it is.

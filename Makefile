@@ -58,7 +58,7 @@ monitor: setup ## Compare the served decisions with the training window; on an a
 ##@ Quality
 test: setup ## All tests, as continuous integration runs them
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
-	@$(PY) -m pytest --durations=10
+	@$(PY) -m pytest -m "not slow" -q -n auto && $(PY) -m pytest -m slow --durations=10
 
 check: setup ## Lint, types and the quick tests (under three minutes)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

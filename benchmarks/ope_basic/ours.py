@@ -1,4 +1,4 @@
-"""Homing's side: five estimators and their cluster-robust intervals, from the log's arrays."""
+"""Homing's side: five estimators, their intervals and the diagnostics of support, from the log's arrays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from benchmarks.ope_basic.inputs import LAM, TAU
 from homing.log import LoggedDataset
 from homing.ope import evaluate_policy
 from homing.ope.estimators import DR, IPS, SNIPS, DRos, SwitchDR
+from homing.ope.intervals.bootstrap import Bootstrap
 
 data = dict(np.load(sys.argv[1]))
 rows, actions = data["target"].shape
@@ -28,8 +29,15 @@ log = LoggedDataset(
 chosen = (IPS(), SNIPS(), DR(), SwitchDR(tau=TAU), DRos(lam=LAM))
 
 
+replicates = int(sys.argv[2])
+interval = Bootstrap(replicates=replicates) if replicates else "cluster-t"
+
+
 def work() -> dict[str, list[float]]:
-    found = evaluate_policy(log, data["target"], q_hat=data["q_hat"], estimators=chosen)
+    rng = np.random.default_rng(0)
+    found = evaluate_policy(
+        log, data["target"], q_hat=data["q_hat"], estimators=chosen, interval=interval, rng=rng
+    )  # fmt: skip
     return {
         item.name: [getattr(found.estimates[item.name, "clicked"], part) for part in ("value", "lower", "upper")]
         for item in chosen

@@ -150,9 +150,11 @@ class Summary:
         level = f"{self.evaluation['level']:.0%}".replace("%", " %")
         estimator = str(self.gate["estimator"]).upper()
         n, users = self.evaluation["n"], self.evaluation["n_users"]
-        lines = _section(
-            "Values", [f"per decision, by {estimator}, on {show(n)} decisions of {show(users)} other users"]
-        )
+        said = [f"per decision, by {estimator}, on {show(n)} decisions of {show(users)} other users"]
+        kind = self.gate["rules"].get("interval", "cluster-t")
+        if kind != "cluster-t":  # two intervals of one difference need a word
+            said.append(f"t intervals here; the verdict decides on {kind} ones, which may be wider")
+        lines = _section("Values", said)
         for objective in self.objectives:
             lines.append(f"  {objective:<22} {'estimate':>12}   {level} interval")
             for row, name in self.rows.items():

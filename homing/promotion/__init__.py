@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from homing.promotion.artifacts import gate_reports
-from homing.promotion.gate import Comparison, GateDecision, Requirement, gate
+from homing.promotion.decision import Comparison, GateDecision, Requirement
+from homing.promotion.gate import gate
 from homing.promotion.many import ManyDecision, gate_many
 from homing.promotion.rules import Guardrail, ObjectiveRule, PromotionRules
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from homing.ope import OPEReport
 from homing.ope.storage import write_json
-from homing.promotion.gate import GateDecision, gate
+from homing.promotion.decision import GateDecision
+from homing.promotion.gate import gate
 from homing.promotion.rules import PromotionRules
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from homing.errors import InvalidInputError, describe
 from homing.ope import OPEReport
-from homing.promotion.gate import GateDecision, Outcome, gate
+from homing.promotion.decision import GateDecision, Outcome
+from homing.promotion.gate import gate
 from homing.promotion.rules import PromotionRules
 
 

@@ -9,7 +9,7 @@ from homing.ope.text import number, parts, percent, table
 
 if TYPE_CHECKING:
     from homing.ope import Estimate
-    from homing.promotion.gate import Comparison, GateDecision
+    from homing.promotion.decision import Comparison, GateDecision
     from homing.promotion.many import ManyDecision
 
 HEADLINES = {

@@ -70,8 +70,8 @@ class PromotionRules(_Strict):
         guardrails: absolute bounds on the challenger, by objective.
         min_ess: least effective sample size of the challenger's weights; fewer is refused.
         min_users: least number of users in the evaluation log; fewer is refused.
-        min_events: least effective number of users with events behind an objective that passes; fewer is held, because
-            normal intervals are too narrow on rare events.
+        min_events: least effective number of users with events behind an objective that passes; fewer is held: a
+            decision for all users should not rest on a few, and `cluster-t` intervals are too narrow there.
         max_weight: largest importance weight that is accepted; None for no bound.
         max_unsupported_share: largest share of the challenger's choices that the log never made; more is refused.
 
@@ -98,6 +98,13 @@ class PromotionRules(_Strict):
         if not any(rule.rule == "superiority" for rule in self.objectives.values()):
             raise ValueError("at least one objective needs `rule: superiority`: name what a challenger must improve")
         return self
+
+    def level_of(self, objective: str) -> float:
+        """The level of an objective's intervals: any one superiority objective suffices, so they share the error."""
+        rule = self.objectives.get(objective)
+        if rule is None or rule.rule != "superiority":
+            return self.level
+        return 1.0 - (1.0 - self.level) / sum(item.rule == "superiority" for item in self.objectives.values())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "promotion rules") -> PromotionRules:

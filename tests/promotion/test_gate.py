@@ -129,10 +129,10 @@ def test_relative_margin_of_a_negative_champion():
     both = {"comfort": {"rule": "non_inferiority", "margin": 0.2}, "other": {"rule": "superiority"}}
     with pytest.raises(UnknownNameError, match="rules: objective == 'other'"):
         gate(challenger, champion, rules(objectives=both))
-    from homing.promotion.gate import _compare_objective
+    from homing.promotion.comparisons import compare_objective
     from homing.promotion.rules import ObjectiveRule
 
-    item = _compare_objective(
+    item = compare_objective(
         challenger, champion, "comfort", ObjectiveRule(rule="non_inferiority", margin=0.2), "snips", 0.95
     )
     assert item.bound.value == pytest.approx(-0.1 + 0.2)

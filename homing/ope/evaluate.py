@@ -19,9 +19,10 @@ from homing.ope.estimators.mips import EMBEDDINGS, embedding_codes
 from homing.ope.intervals import Bounds, Contributions, Interval, get_interval
 from homing.ope.intervals.base import Extremes
 from homing.ope.intervals.ingredients import DECISIONS, WEIGHT, Ingredients, Possible
-from homing.ope.messages import ROWS_AT_ONCE, Messages
+from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
 from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
+from homing.ope.table import PolicyTable
 from homing.ope.text import number
 
 FloatArray = NDArray[np.float64]
@@ -101,19 +102,17 @@ def evaluate_policy(
         ('fine', '0.4151 [0.3852, 0.4451]')
     """
     check_probability("level", level)
-    probs = check_action_probs(dataset, action_probs)
     known = messages or Messages.of(dataset)
-    q = _check_q_hat(dataset, q_hat)
-    chosen, notes = _choose(estimators, q is not None)
+    chosen, notes = _choose(estimators, q_hat is not None)
     clusters, cluster_name = _clusters(dataset, cluster)
     kind, declared = get_interval(interval), bounds or Bounds()
     for name in declared.reward:
         if name not in dataset.objectives:
             raise unknown_name("bounds: objective", name, dataset.objectives)
 
-    rows = np.arange(dataset.n)
-    weight = probs[rows, dataset.action] / dataset.propensity
-    others = _check_ratios(dataset, probs, known, chosen, ratios)
+    table = PolicyTable.read(dataset, action_probs, known, q_hat)
+    weight = table.logged / dataset.propensity
+    others = _check_ratios(dataset, table.probs, known, chosen, ratios)
     values: dict[tuple[str, str], float] = {}
     influence: dict[tuple[str, str], FloatArray] = {}
     details: dict[tuple[str, str], dict[str, float]] = {}
@@ -121,13 +120,8 @@ def evaluate_policy(
     gathered = _Gathered(weight, clusters, declared)
     for j, objective in enumerate(dataset.objectives):
         reward = np.ascontiguousarray(dataset.reward[:, j])
-        q_logged = q_policy = None
-        if q is not None:
-            q_j = q[:, :, j] if q.shape[2] > 1 else q[:, :, 0]
-            q_logged = q_j[rows, dataset.action]
-            q_policy = np.einsum("nk,nk->n", probs, q_j)
-        inputs = Rows(weight, reward, q_logged, q_policy, others)
-        gathered.open(objective, inputs, None if q is None else q_j)
+        inputs = Rows(weight, reward, *table.predictions(j), others)
+        gathered.open(objective, inputs, None if table.q_hat is None else table.q_hat[:, :, j])
         mean = float(reward.mean())
         values[LOGGED, objective] = mean
         influence[LOGGED, objective] = cluster_influence(reward - mean, clusters)
@@ -155,13 +149,13 @@ def evaluate_policy(
         clusters,
         reward=dataset.reward,
         objectives=dataset.objectives,
-        unsupported=unsupported_share(dataset, probs, known),
-        messages=_message_table(dataset, probs, known),
+        unsupported=unsupported_share(dataset, table.probs, known),
+        messages=_message_table(table, known),
         limits=limits,
         propensity=calibration or propensity_calibration(dataset, clusters=clusters, messages=known),
         segments=()
         if segments is None
-        else segment_support(dataset, probs, segments, clusters=clusters, messages=known),
+        else segment_support(dataset, table.probs, segments, clusters=clusters, messages=known),
     )
     return OPEReport(
         policy=policy,
@@ -285,56 +279,6 @@ def _intervals(
         return out, notes
 
 
-def check_action_probs(dataset: LoggedDataset, action_probs: ArrayLike) -> FloatArray:
-    """Return the probabilities as float64 (n, k) if they are a policy on this log's decisions.
-
-    Raises:
-        InvalidInputError: on another shape, NaN, a negative number, a row that does not sum to 1 within 1e-6, or
-            probability on a candidate that is not eligible.
-    """
-    probs: FloatArray = np.asarray(check_shape("action_probs", action_probs, (dataset.n, dataset.k)), dtype=np.float64)
-    # One pass over pieces that stay in the cache: a log of a million rows is read from memory once. A number that is
-    # not finite makes a total that is not 1.
-    for begin in range(0, dataset.n, ROWS_AT_ONCE):
-        part = probs[begin : begin + ROWS_AT_ONCE]
-        allowed = dataset.eligible[begin : begin + ROWS_AT_ONCE]
-        sums = (np.abs(part.sum(axis=1) - 1.0) <= 1e-6).all()
-        if not (sums and part.min() >= 0.0 and (allowed.all() or not part[~allowed].any())):
-            raise _broken(part, allowed, begin)
-    return probs
-
-
-def _broken(probs: FloatArray, eligible: NDArray[np.bool_], first: int) -> InvalidInputError:
-    """What is wrong with some rows, of which the first is row `first` of the log."""
-    finite = np.isfinite(probs)
-    for found, bound, step in (
-        (~finite, "must be finite", "Look for NaN in the policy's scores."),
-        (finite & (probs < 0), "must be >= 0", ""),
-        (finite & (probs > 0) & ~eligible, "must be 0 where the candidate is not eligible",
-         "Mask with dataset.eligible, then normalise."),
-    ):  # fmt: skip
-        if found.any():
-            row, column = (int(i) for i in np.argwhere(found)[0])
-            name = f"action_probs[{first + row}, {column}]"
-            return InvalidInputError(describe(name, float(probs[row, column]), bound, step))
-    totals = probs.sum(axis=1)
-    row = int(np.argmax(np.abs(totals - 1.0) > 1e-6))
-    name = f"action_probs[{first + row}].sum()"
-    return InvalidInputError(describe(name, float(totals[row]), "must be 1", "Normalise over the eligible."))
-
-
-def _check_q_hat(dataset: LoggedDataset, q_hat: ArrayLike | None) -> FloatArray | None:
-    if q_hat is None:
-        return None
-    q = np.asarray(q_hat, dtype=np.float64)
-    if q.ndim == 2 and len(dataset.objectives) == 1:
-        q = q[:, :, None]
-    wanted = (dataset.n, dataset.k, len(dataset.objectives))
-    check_shape("q_hat", q, wanted, next_step="One prediction for each decision, candidate and objective.")
-    # Predictions where the probability is 0 are never used, but 0 · NaN is NaN.
-    return np.asarray(check_finite("q_hat", q), dtype=np.float64)
-
-
 def _check_ratios(
     dataset: LoggedDataset,
     probs: FloatArray,
@@ -393,11 +337,9 @@ def _clusters(dataset: LoggedDataset, cluster: str | NDArray[np.integer]) -> tup
     return clusters, f"custom {hashlib.sha256(clusters.code.tobytes()).hexdigest()[:12]}"
 
 
-def _message_table(dataset: LoggedDataset, probs: FloatArray, messages: Messages) -> tuple[MessageSupport, ...]:
+def _message_table(table: PolicyTable, messages: Messages) -> tuple[MessageSupport, ...]:
     """One line a message, the policy's favourites first."""
-    eligible = messages.totals(dataset.eligible)
-    logged = np.bincount(messages.code[np.arange(dataset.n), dataset.action], minlength=len(messages.names))
-    share = messages.totals(probs) / dataset.n
+    eligible, logged, share = table.eligible_total, table.logged_total, table.policy_total / len(table.probs)
     order = np.lexsort((np.arange(len(share)), -logged, -share))
     return tuple(
         MessageSupport(messages.names[i], int(eligible[i]), int(logged[i]), float(share[i]))

@@ -17,7 +17,7 @@ from homing.ope.diagnostics.tails import WeightTail, weight_tail
 from homing.ope.diagnostics.tails import kish as kish
 from homing.ope.diagnostics.verdict import Findings, Verdict, worst
 from homing.ope.estimate import Clusters, cluster_influence
-from homing.ope.messages import Messages
+from homing.ope.messages import Messages, pieces
 
 FloatArray = NDArray[np.float64]
 
@@ -185,22 +185,20 @@ def unsupported_share(dataset: LoggedDataset, probs: FloatArray, messages: Messa
     action had propensity 1, so that all others had 0; or if its message was never sent in the whole log.
     """
     n = dataset.n
-    logged = messages.code[np.arange(n), dataset.action]
-    never = np.bincount(logged, minlength=len(messages.names)) == 0
+    never = messages.chosen(dataset.action) == 0
     certain = dataset.propensity >= 1.0 - 1e-12
     if dataset.probs is None and not never.any() and not certain.any():
         return 0.0, ()
-    missing = never[messages.code] & (messages.code >= 0)
-    if dataset.probs is not None:
-        missing |= dataset.probs <= 0.0
-    if certain.any():
-        missing |= certain[:, None]
-    missing[np.arange(n), dataset.action] = False  # what was done was possible
-    lost = np.where(missing, probs, 0.0)
-    totals = messages.totals(lost) / n
+    totals = np.zeros(len(messages.names))
+    for rows in pieces(n, dataset.k):
+        code = messages.code[rows]
+        missing = (never[code] & (code >= 0)) | certain[rows, None]
+        if dataset.probs is not None:
+            missing |= dataset.probs[rows] <= 0.0
+        missing[np.arange(len(code)), dataset.action[rows]] = False  # what was done was possible
+        totals += messages.totals(np.where(missing, probs[rows], 0.0), rows.start)
     worst = np.argsort(-totals)[:3]
-    names = tuple(messages.names[i] for i in worst if totals[i] > 0)
-    return float(lost.sum() / n), names
+    return float(totals.sum() / n), tuple(messages.names[i] for i in worst if totals[i] > 0)
 
 
 def assess(

@@ -199,7 +199,7 @@ def tune(
         >>> print(found.estimate)  # the truth is 0.3
         0.2361 [0.2361, 0.3443]
     """
-    from homing.ope.evaluate import check_action_probs
+    from homing.ope.table import check_action_probs
 
     check_one_of("family", family, FAMILIES)
     probs = check_action_probs(dataset, action_probs)

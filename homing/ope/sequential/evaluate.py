@@ -13,7 +13,7 @@ from homing.errors import InvalidInputError, SupportError, describe
 from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
 from homing.ope.estimate import Clusters, cluster_influence
-from homing.ope.evaluate import bias_notes, check_action_probs, possible_bias
+from homing.ope.evaluate import bias_notes, possible_bias
 from homing.ope.intervals import Contributions, Interval, get_interval
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
@@ -23,6 +23,7 @@ from homing.ope.sequential.registry import SEQUENTIAL, get_sequential
 from homing.ope.sequential.states import MessagesSent, State, state_codes
 from homing.ope.sequential.trajectories import Trajectories
 from homing.ope.support import SupportLimits, assess, unsupported_share
+from homing.ope.table import check_action_probs
 
 FloatArray = NDArray[np.float64]
 #: Squares of weights up to exp(300) fit float64, summed and with room for rewards.

@@ -9,8 +9,10 @@ from homing.policies.neural import NeuralRewardModel
 from homing.policies.numerics import masked_softmax, uniform_probs
 from homing.policies.policy import Policy, sample_actions
 from homing.policies.scorer import PredictingScorer, RewardModel, Scorer
+from homing.policies.send_if import SendIfPolicy, TwoModelScorer
 from homing.policies.shares import MessageSharesPolicy
 from homing.policies.types import register, type_named, type_names
+from homing.policies.weibull import WeibullVisitModel
 from homing.policies.wrappers import EpsilonGreedyPolicy, GreedyPolicy, SoftmaxPolicy
 
 __all__ = [
@@ -27,9 +29,12 @@ __all__ = [
     "PredictingScorer",
     "RewardModel",
     "Scorer",
+    "SendIfPolicy",
     "SilencePolicy",
     "SoftmaxPolicy",
+    "TwoModelScorer",
     "UniformPolicy",
+    "WeibullVisitModel",
     "dataset_probs",
     "dataset_values",
     "load_policy",

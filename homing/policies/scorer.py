@@ -90,3 +90,27 @@ def check_part(name: str, part: object, method: str) -> None:
     """
     if not callable(getattr(part, method, None)):
         raise InvalidInputError(describe(name, type(part).__name__, f"must have a method {method}"))
+
+
+def checked_scores(
+    scorer: Scorer,
+    context: NDArray[np.float32],
+    candidates: NDArray[np.float32],
+    eligible: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """A scorer's scores (n, k), if those of what is eligible are finite.
+
+    Raises:
+        InvalidInputError: if one is not.
+    """
+    scores = np.asarray(scorer.scores(context, candidates, weights), dtype=np.float64)
+    bad = ~np.isfinite(scores) & eligible
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise InvalidInputError(
+            describe(
+                f"scores[{row}, {column}]", float(scores[row, column]), "must be finite", "Look at that row's features."
+            )
+        )
+    return scores

@@ -11,7 +11,7 @@ from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
 from homing.policies.numerics import check_inputs, masked_softmax, normalise, uniform_probs
 from homing.policies.policy import Policy
-from homing.policies.scorer import Scorer, check_part
+from homing.policies.scorer import Scorer, check_part, checked_scores
 from homing.policies.types import register
 
 
@@ -40,7 +40,7 @@ class GreedyPolicy:
     ) -> NDArray[np.float64]:
         """Probabilities (n, k); see `Policy.action_probs`."""
         x, c, mask = check_inputs(context, candidates, eligible)
-        scores = np.where(mask, _scores(self.scorer, x, c, mask, weights), -np.inf)
+        scores = np.where(mask, checked_scores(self.scorer, x, c, mask, weights), -np.inf)
         return normalise((scores == scores.max(axis=1, keepdims=True)).astype(np.float64), mask)
 
 
@@ -83,7 +83,7 @@ class SoftmaxPolicy:
     ) -> NDArray[np.float64]:
         """Probabilities (n, k); see `Policy.action_probs`."""
         x, c, mask = check_inputs(context, candidates, eligible)
-        logits = _scores(self.scorer, x, c, mask, weights) / self.temperature
+        logits = checked_scores(self.scorer, x, c, mask, weights) / self.temperature
         if self.reference is not None:
             prior = self.reference.action_probs(x, c, mask, weights)
             with np.errstate(divide="ignore"):
@@ -139,22 +139,3 @@ def check_epsilon(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
         raise InvalidInputError(describe("epsilon", value, "must be in [0, 1]"))
     return float(value)
-
-
-def _scores(
-    scorer: Scorer,
-    context: NDArray[np.float32],
-    candidates: NDArray[np.float32],
-    eligible: NDArray[np.bool_],
-    weights: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    scores = np.asarray(scorer.scores(context, candidates, weights), dtype=np.float64)
-    bad = ~np.isfinite(scores) & eligible
-    if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise InvalidInputError(
-            describe(
-                f"scores[{row}, {column}]", float(scores[row, column]), "must be finite", "Look at that row's features."
-            )
-        )
-    return scores

@@ -16,9 +16,12 @@ from homing.policies import (
     MessageSharesPolicy,
     NeuralRewardModel,
     PredictingScorer,
+    SendIfPolicy,
     SilencePolicy,
     SoftmaxPolicy,
+    TwoModelScorer,
     UniformPolicy,
+    WeibullVisitModel,
 )
 
 N, K, D, C, M = 40, 6, 3, 5, 2
@@ -69,6 +72,12 @@ def shares() -> MessageSharesPolicy:
     return MessageSharesPolicy(np.array([1.0, 3.0]), np.array([0, 1]), silence=2.0, other=0.5)
 
 
+def weibull(rng: np.random.Generator) -> WeibullVisitModel:
+    return WeibullVisitModel(
+        rng.normal(size=(C, D)) * 0.3, rng.normal(size=C) * 0.3, rng.normal(size=D) * 0.3, 2.0, 0.8, 24.0
+    )
+
+
 @pytest.fixture
 def instances(rng: np.random.Generator) -> dict[str, object]:
     """One policy around (or of) every registered type, by the type's name."""
@@ -84,4 +93,7 @@ def instances(rng: np.random.Generator) -> dict[str, object]:
         "predicting-scorer": EpsilonGreedyPolicy(SoftmaxPolicy(PredictingScorer(bilinear(rng), linear(rng)), 2.0)),
         "linear-reward": SoftmaxPolicy(linear(rng), 0.5),
         "neural-reward": SoftmaxPolicy(neural(rng), 0.5),
+        "send-if": SendIfPolicy(linear(rng), 0.2),
+        "two-models": SoftmaxPolicy(TwoModelScorer(linear(rng), linear(rng)), 0.5),
+        "weibull-visit": SendIfPolicy(weibull(rng), 0.1, "relative"),
     }

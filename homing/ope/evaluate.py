@@ -19,10 +19,11 @@ from homing.ope.estimators.mips import EMBEDDINGS, embedding_codes
 from homing.ope.intervals import Bounds, Contributions, Interval, get_interval
 from homing.ope.intervals.base import Extremes
 from homing.ope.intervals.ingredients import DECISIONS, WEIGHT, Ingredients, Possible
+from homing.ope.intervals.paired import Form, Pairing
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
 from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
-from homing.ope.table import PolicyTable
+from homing.ope.table import PolicyTable, check_action_probs
 from homing.ope.text import number
 
 FloatArray = NDArray[np.float64]
@@ -44,6 +45,7 @@ def evaluate_policy(
     bounds: Bounds | None = None,
     rng: np.random.Generator | None = None,
     policy: str = "policy",
+    against: Mapping[str, ArrayLike] | None = None,
     limits: SupportLimits | None = None,
     messages: Messages | None = None,
     calibration: PropensityCalibration | None = None,
@@ -73,6 +75,9 @@ def evaluate_policy(
             `cressie-read` takes what was seen where they are not declared.
         rng: for `bootstrap`; one draw of it seeds the report's.
         policy: a name for the report.
+        against: other policies' probabilities (n, k) on this log by the names of their reports. Differences from them
+            then know what a decision could weigh under both policies at once, which makes their `cressie-read` and
+            `anytime` intervals much shorter where the policies resemble each other.
         limits: where `caution` and `refuse` begin.
         messages: from `Messages.of(dataset)`, to save time when many policies are judged on one log.
         calibration: from `propensity_calibration(dataset)`, likewise; it depends on the log alone.
@@ -139,7 +144,9 @@ def evaluate_policy(
             gathered.add(key, estimator, result, influence[key])
             if result.unbiased is not None:
                 bias[key] = details[key]["possible_bias"] = possible_bias(result, result.unbiased, clusters, level)
-    ingredients = gathered.done()
+    others_probs = {name: check_action_probs(dataset, values) for name, values in (against or {}).items()}
+    pairings = {name: Pairing.of(dataset, table.probs, other, table.q_hat) for name, other in others_probs.items()}
+    ingredients = gathered.done(pairings)
     seed = None if rng is None else int(rng.integers(2**53))  # which JSON keeps exactly
     items = {key: ingredients.of(*key, values[key], psi) for key, psi in influence.items()}
     estimates, left_out = _intervals(kind, items, level, None if seed is None else np.random.default_rng(seed))
@@ -208,6 +215,7 @@ class _Gathered:
         self._extremes: dict[tuple[str, str], Extremes] = {}
         self._limits: dict[str, tuple[float, float]] = {}
         self._bounded: tuple[str, ...] = ()
+        self._forms: dict[tuple[str, str], Form] = {}
 
     def open(self, objective: str, rows: Rows, q: FloatArray | None) -> None:
         """Begin an objective, whose predictions are q (n, k)."""
@@ -238,23 +246,24 @@ class _Gathered:
                 self._shares[name] = self._clusters.sums(weights) / (normaliser * len(weights))
             own = psi if term is result.influence else cluster_influence(term, self._clusters)
             self._weighted[key] = (name, own)
+        modelled, mean = estimator.needs_q_hat, self._model_mean if estimator.needs_q_hat else 0.0
         low, high = self._possible.extremes(
-            result.value,
-            modelled=estimator.needs_q_hat,
-            model_mean=self._model_mean if estimator.needs_q_hat else 0.0,
-            normaliser=normaliser,
-            max_weight=result.max_weight,
+            result.value, modelled=modelled, model_mean=mean, normaliser=normaliser, max_weight=result.max_weight
         )
+        if result.plain:
+            self._forms[key] = self._possible.form(result.value, modelled, mean, normaliser)
         # Estimators that are of another form are at least as extreme as what was seen.
         least, greatest = float(result.influence.min()), float(result.influence.max())
         if least < min(low[0], high[0]) or greatest > max(low[1], high[1]):
             low, high = ((min(one, least), max(two, greatest)) for one, two in (low, high))
         self._extremes[key] = low, high
 
-    def done(self) -> Ingredients:
+    def done(self, pairings: Mapping[str, Pairing]) -> Ingredients:
         """All of it."""
-        decisions = len(self._weight)
-        return Ingredients(self._shares, self._weighted, self._extremes, self._limits, self._bounded, decisions)
+        return Ingredients(
+            self._shares, self._weighted, self._extremes, self._limits, self._bounded, len(self._weight), self._forms,
+            pairings,
+        )  # fmt: skip
 
 
 def _intervals(

@@ -323,4 +323,13 @@ def _difference(
                     "Evaluate both policies on the same log in the same way.",
                 )
             )
-    return mine.minus(theirs, champion_factor)
+    pairing = challenger.ingredients.pairings.get(champion.policy)
+    forms = (
+        challenger.ingredients.forms.get((estimator, objective)),
+        champion.ingredients.forms.get((champion_estimator or estimator, objective)),
+    )
+    difference = mine.minus(theirs, champion_factor)
+    if pairing is None or forms[0] is None or forms[1] is None:
+        return difference
+    pairing.check(champion.policy, champion.support.weight_mean)
+    return difference.with_pairing(pairing.extremes(objective, forms[0], forms[1], champion_factor))

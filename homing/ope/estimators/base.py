@@ -59,6 +59,7 @@ class RowEstimate:
         weighted: weights (n,) and influence (n,) of a term Σ w v / Σ w, which the bootstrap divides anew in each
             replicate; None where all is a mean over decisions.
         max_weight: the largest weight that is given to any decision, where large ones are clipped or shrunk.
+        plain: whether φ is linear in the row's own `Rows.weight` w: [q̂_π - centre] + w (r - q̂ - shift) / scale.
         unbiased: the estimate that this one trades bias for variance against (IPS, SNIPS or DR on the same rows); None
             where there is no such trade. Their difference shows how large the bias can be.
     """
@@ -69,6 +70,7 @@ class RowEstimate:
     weighted: tuple[FloatArray, FloatArray] | None = None
     max_weight: float | None = None
     unbiased: RowEstimate | None = None
+    plain: bool = False
 
 
 @runtime_checkable
@@ -111,6 +113,7 @@ def linear(
     *,
     max_weight: float | None = None,
     unbiased: RowEstimate | None = None,
+    plain: bool = False,
 ) -> RowEstimate:
     """The estimate of an estimator that is a mean of per-row terms: influence = term - mean.
 
@@ -118,7 +121,7 @@ def linear(
     [-1.0, 1.0]
     """
     value = float(terms.mean())
-    return RowEstimate(value, terms - value, details or {}, max_weight=max_weight, unbiased=unbiased)
+    return RowEstimate(value, terms - value, details or {}, max_weight=max_weight, unbiased=unbiased, plain=plain)
 
 
 def model_terms(rows: Rows) -> tuple[FloatArray, FloatArray]:

@@ -28,4 +28,4 @@ class DR:
 
     def __call__(self, rows: Rows) -> RowEstimate:
         predicted, residual = model_terms(rows)
-        return linear(predicted + rows.weight * residual)
+        return linear(predicted + rows.weight * residual, plain=True)

@@ -27,4 +27,4 @@ class IPS:
     needs_q_hat: bool = False
 
     def __call__(self, rows: Rows) -> RowEstimate:
-        return linear(rows.weight * rows.reward)
+        return linear(rows.weight * rows.reward, plain=True)

@@ -38,4 +38,5 @@ class SNDR:
         model, correction = linear(predicted), self_normalised(rows.weight, residual)
         details = {"correction": correction.value}
         influence = model.influence + correction.influence
-        return RowEstimate(model.value + correction.value, influence, details, weighted=correction.weighted)
+        value = model.value + correction.value
+        return RowEstimate(value, influence, details, weighted=correction.weighted, plain=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from homing.ope.estimators.base import RowEstimate, Rows, self_normalised
 
@@ -30,4 +30,4 @@ class SNIPS:
     needs_q_hat: bool = False
 
     def __call__(self, rows: Rows) -> RowEstimate:
-        return self_normalised(rows.weight, rows.reward)
+        return replace(self_normalised(rows.weight, rows.reward), plain=True)

@@ -78,6 +78,9 @@ class Contributions:
         limits: what the value cannot leave; None where that is not known.
         bounded: whether `extremes` follow from declared `Bounds` alone, not from what was seen.
         decisions: n, how many there are; None for one a user.
+        paired: of a difference, the extremes given what each decision could weigh under both policies at once (see
+            `homing.ope.intervals.paired`), never wider than `extremes`; None where that is not known.
+        longest: decisions of the user with most, over the average number; None where that is not known.
     """
 
     value: float
@@ -87,14 +90,27 @@ class Contributions:
     limits: tuple[float, float] | None = None
     bounded: bool = False
     decisions: int | None = None
+    paired: Extremes | None = None
+    longest: float | None = None
 
     @property
     def reach(self) -> tuple[float, float] | None:
         """Least and greatest influence that one decision could have, whatever its reward."""
-        if self.extremes is None:
-            return None
-        low, high = self.extremes
-        return min(low[0], high[0]), max(low[1], high[1])
+        return None if self.extremes is None else _ends(self.extremes)
+
+    @property
+    def unseen(self) -> tuple[float, float] | None:
+        """The same for a decision that was not seen but could have been, in the contexts of the log."""
+        return self.reach if self.paired is None else _ends(self.paired)
+
+    def with_pairing(self, found: Extremes | None) -> Contributions:
+        """The same with what a pairing says of it, as far as that is narrower."""
+        if found is None or self.extremes is None:
+            return self
+        low, high = (
+            (max(own[0], other[0]), min(own[1], other[1])) for own, other in zip(self.extremes, found, strict=True)
+        )
+        return replace(self, paired=(low, high))
 
     def minus(self, other: Contributions, factor: float = 1.0) -> Contributions:
         """This minus `factor` times another on the same users: what both share cancels, user by user.
@@ -119,7 +135,13 @@ class Contributions:
             limits=limits,
             bounded=self.bounded and other.bounded,
             decisions=self.decisions,
+            longest=self.longest,
         )
+
+
+def _ends(extremes: Extremes) -> tuple[float, float]:
+    low, high = extremes
+    return min(low[0], high[0]), max(low[1], high[1])
 
 
 def _less(one: tuple[float, float], two: tuple[float, float], factor: float) -> tuple[float, float]:

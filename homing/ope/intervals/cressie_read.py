@@ -65,10 +65,10 @@ def ends_with_unseen(item: Contributions, quantile: float) -> tuple[float, float
     (0.0, 3.0)
     """
     count = len(item.psi)
-    if item.reach is None:  # one more user like the most extreme one
+    if item.unseen is None:  # one more user like the most extreme one
         low, high = count * float(item.psi.min()), count * float(item.psi.max())
     else:
-        low, high = (extreme * count / (item.decisions or count) for extreme in item.reach)
+        low, high = (extreme * count / (item.decisions or count) for extreme in item.unseen)
     first, second = count * float(item.psi.sum()), count**2 * float(item.psi @ item.psi)
 
     def end(unseen: float, sign: float) -> float:

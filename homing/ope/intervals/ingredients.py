@@ -10,6 +10,7 @@ import numpy as np
 
 from homing.errors import InvalidInputError, describe
 from homing.ope.intervals.base import Bounds, Contributions, Extremes, FloatArray, Part
+from homing.ope.intervals.paired import Form, Pairing
 
 Key = tuple[str, str]
 #: The share of a user in all decisions, and in all importance weight.
@@ -29,6 +30,8 @@ class Ingredients:
         limits: by objective, what its value cannot leave.
         bounded: objectives whose extremes follow from declared bounds alone.
         decisions: how many there are; None for one a user.
+        forms: by (estimator, objective), how its influence follows from weights; only of those that can be paired.
+        pairings: by the name of another policy, what decisions could weigh under both.
     """
 
     shares: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -37,12 +40,16 @@ class Ingredients:
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     bounded: tuple[str, ...] = ()
     decisions: int | None = None
+    forms: Mapping[Key, Form] = field(default_factory=dict)
+    pairings: Mapping[str, Pairing] = field(default_factory=dict)
 
     def of(self, estimator: str, objective: str, value: float, psi: FloatArray) -> Contributions:
         """The contributions of one estimate from its value and influence."""
         key = (estimator, objective)
         parts: tuple[Part, ...] = ()
+        longest = None
         if DECISIONS in self.shares:
+            longest = len(psi) * float(self.shares[DECISIONS].max())
             name, weighted = self.weighted.get(key, ("", None))
             if weighted is None:
                 parts = (Part(psi, self.shares[DECISIONS]),)
@@ -58,6 +65,7 @@ class Ingredients:
             self.limits.get(objective),
             objective in self.bounded,
             self.decisions,
+            longest=longest,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +87,11 @@ class Ingredients:
             "limits": {name: list(ends) for name, ends in self.limits.items()},
             "bounded": list(self.bounded),
             "decisions": self.decisions,
+            "forms": [
+                {"estimator": estimator, "objective": objective, **form.to_dict()}
+                for (estimator, objective), form in self.forms.items()
+            ],
+            "pairings": {name: pairing.to_dict() for name, pairing in self.pairings.items()},
         }
 
     def tensors(self, influence: Mapping[Key, FloatArray]) -> dict[str, FloatArray]:
@@ -111,6 +124,8 @@ class Ingredients:
             limits={name: (ends[0], ends[1]) for name, ends in data["limits"].items()},
             bounded=tuple(data["bounded"]),
             decisions=data["decisions"],
+            forms={(item["estimator"], item["objective"]): Form.from_dict(item) for item in data.get("forms", ())},
+            pairings={name: Pairing.from_dict(item) for name, item in data.get("pairings", {}).items()},
         )
 
 
@@ -173,6 +188,13 @@ class Possible:
         predicted = (0.0, 0.0) if q_hat is None else (float(q_hat.min()), float(q_hat.max()))
         return cls(top, limits or ends, predicted, limits)
 
+    def form(self, value: float, modelled: bool, model_mean: float, normaliser: float | None) -> Form:
+        """How the influence of such an estimator follows from a decision's weight; arguments as at `extremes`."""
+        predicted = self.predicted if modelled else (0.0, 0.0)
+        if normaliser is None:
+            return Form(value, 0.0, 1.0, modelled, self.reward, predicted)
+        return Form(model_mean, value - model_mean, normaliser, modelled, self.reward, predicted)
+
     def extremes(
         self, value: float, *, modelled: bool, model_mean: float, normaliser: float | None, max_weight: float | None
     ) -> Extremes:
@@ -188,15 +210,12 @@ class Possible:
             max_weight: the largest weight that the estimator uses where it clips or shrinks; None where it does not.
         """
         top = self.weight if max_weight is None else min(self.weight, max_weight)
-        low_q, high_q = self.predicted if modelled else (0.0, 0.0)
-        if normaliser is None:
-            centre, correction, scale = value, 0.0, 1.0
-        else:  # φ = q̂_π - mean(q̂_π) + w (r - q̂ - s) / mean(w), s = V - mean(q̂_π)
-            centre, correction, scale = model_mean, value - model_mean, normaliser
+        form = self.form(value, modelled, model_mean, normaliser)
+        low_q, high_q = form.predicted
         low, high = (
             (
-                low_q - centre + top * min(0.0, reward - high_q - correction) / scale,
-                high_q - centre + top * max(0.0, reward - low_q - correction) / scale,
+                low_q - form.centre + top * min(0.0, reward - high_q - form.shift) / form.scale,
+                high_q - form.centre + top * max(0.0, reward - low_q - form.shift) / form.scale,
             )
             for reward in self.reward
         )

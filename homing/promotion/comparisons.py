@@ -54,7 +54,7 @@ def compare_objective(
     else:
         bound = _signed(difference, sign).shifted(room)
     passed = None if rule.rule == "report" else bound.lower > 0.0
-    needed = None if passed is not False else _times_needed(bound)
+    needed = None if passed is not False else times_needed(bound)
     fields: dict[str, Any] = {
         "objective": name,
         "rule": rule.rule,
@@ -67,7 +67,7 @@ def compare_objective(
         "margin_kind": rule.margin_kind,
         "passed": passed,
         "times_needed": needed,
-        "times_to_rule_out": None if passed is not False else _times_needed(bound.negated()),
+        "times_to_rule_out": None if passed is not False else times_needed(bound.negated()),
     }
     return Comparison(**fields, sentence=comparison_sentence(**fields))
 
@@ -99,8 +99,8 @@ def check_guardrail(
         "margin": item.limit,
         "margin_kind": "absolute",
         "passed": passed,
-        "times_needed": None if passed else _times_needed(bound),
-        "times_to_rule_out": None if passed else _times_needed(bound.negated()),
+        "times_needed": None if passed else times_needed(bound),
+        "times_to_rule_out": None if passed else times_needed(bound.negated()),
     }
     return Comparison(**fields, sentence=comparison_sentence(**fields))
 
@@ -110,7 +110,7 @@ def _signed(item: Estimate, sign: float) -> Estimate:
     return item if sign > 0 else item.negated()
 
 
-def _times_needed(bound: Estimate) -> float | None:
+def times_needed(bound: Estimate) -> float | None:
     """How many times this log would put the lower end above 0 with probability `POWER`, if the estimate were true."""
     if bound.value <= 0.0 or bound.std_error == 0.0:
         return None

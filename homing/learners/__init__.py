@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from homing.learners.doubly_robust import DoublyRobust
     from homing.learners.message_shares import MessageShares
     from homing.learners.reward_models import FittedModel, fit_reward_model
+    from homing.learners.rules import BestCTR, Priority, Uniform
 
 #: Every learner by name: its module and class. A new one is a line here; it is imported when it is first made.
 LEARNERS = {
+    "best-ctr": ("rules", "BestCTR"),
     "doubly-robust": ("doubly_robust", "DoublyRobust"),
     "linear": ("direct_method", "Linear"),
     "message-shares": ("message_shares", "MessageShares"),
     "neural": ("direct_method", "Neural"),
+    "priority": ("rules", "Priority"),
+    "uniform": ("rules", "Uniform"),
 }
 
 _LATER = {cls: module for module, cls in LEARNERS.values()} | {
@@ -29,13 +33,16 @@ _LATER = {cls: module for module, cls in LEARNERS.values()} | {
 
 __all__ = [
     "LEARNERS",
+    "BestCTR",
     "DoublyRobust",
     "FittedModel",
     "Learner",
     "Linear",
     "MessageShares",
     "Neural",
+    "Priority",
     "TrainReport",
+    "Uniform",
     "fit_reward_model",
     "make",
     "names",

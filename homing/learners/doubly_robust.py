@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from homing.checks import check_one_of, check_probability
-from homing.learners.examples import user_folds, validation_rows
+from homing.learners.cross_fitting import cross_fitted_rewards, doubly_robust_values
+from homing.learners.examples import validation_rows
 from homing.learners.learner import objective_weights, positive_numbers, whole_number
 from homing.learners.message_shares import MessageShares
 from homing.learners.policy_problem import PolicyProblem, clustered_mean
-from homing.learners.reward_models import PENALTIES, FittedModel, fit_reward_model
+from homing.learners.reward_models import PENALTIES
 from homing.log import LoggedDataset
 from homing.policies import (
     BilinearScorer,
@@ -32,7 +33,6 @@ from homing.policies import (
     PredictingScorer,
     SoftmaxPolicy,
     dataset_probs,
-    dataset_values,
 )
 from homing.policies.wrappers import check_epsilon
 
@@ -84,7 +84,8 @@ class DoublyRobust:
         w = objective_weights(dataset, weights)
         deviation = dataset.reward.std(axis=0)
         deviation = np.where(deviation > 0, deviation, 1.0)
-        q_hat, fitted = self._cross_fit(dataset, w, rng)
+        params = {"penalties": self.model_penalties} if self.reward_model == "linear" else {}
+        q_hat, fitted = cross_fitted_rewards(dataset, self.reward_model, w, folds=self.folds, rng=rng, params=params)
         reference = MessageShares().fit(dataset, rng=rng)
         problem = PolicyProblem.of(
             dataset, doubly_robust_values(dataset, q_hat), dataset_probs(reference, dataset), w, deviation
@@ -124,38 +125,6 @@ class DoublyRobust:
         scorer = PredictingScorer(BilinearScorer(interaction, candidate, w, deviation), fitted.model)
         policy: Policy = SoftmaxPolicy(scorer, 1.0, reference)
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
-
-    def _cross_fit(
-        self, dataset: LoggedDataset, weights: NDArray[np.float64], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], FittedModel]:
-        """q̂ (n, k, m), each row from a model that saw none of its user; and one of these models."""
-        fold = user_folds(dataset.user, self.folds, rng)
-        out = np.zeros((dataset.n, dataset.k, len(dataset.objectives)))
-        params = {"penalties": self.model_penalties} if self.reward_model == "linear" else {}
-        for number in range(self.folds):
-            rows = np.flatnonzero(fold == number)
-            others = dataset.take(np.flatnonzero(fold != number))
-            fitted = fit_reward_model(others, self.reward_model, weights, rng=rng, **params)
-            predicted = dataset_values(fitted.model, dataset.take(rows))
-            out[rows, : predicted.shape[1]] = predicted
-        return out, fitted
-
-
-def doubly_robust_values(dataset: LoggedDataset, q_hat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Γ (n, k, m): q̂ (n, k, m) corrected at the candidate that was sent by its residual over its propensity.
-
-    Example:
-        >>> data = LoggedDataset(
-        ...     context=np.zeros((1, 1)), candidates=np.zeros((1, 2, 1)), eligible=np.ones((1, 2), bool), action=[1],
-        ...     propensity=[0.25], reward=[[3.0]], objectives=("clicked",), user=[0], time=[0])
-        >>> doubly_robust_values(data, np.array([[[1.0], [2.0]]]))[0, :, 0].tolist()
-        [1.0, 6.0]
-    """
-    rows = np.arange(dataset.n)
-    values = np.where(dataset.eligible[:, :, None], q_hat, 0.0)
-    residual = dataset.reward - q_hat[rows, dataset.action]
-    values[rows, dataset.action] += residual / dataset.propensity[:, None]
-    return values
 
 
 def follow(

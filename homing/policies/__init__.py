@@ -3,6 +3,7 @@
 from homing.policies.artifact import FORMAT, PolicyArtifact, load_policy, save_policy
 from homing.policies.batches import dataset_probs, dataset_values
 from homing.policies.bilinear import BilinearScorer
+from homing.policies.column_scores import ColumnScorer
 from homing.policies.fixed import FixedCandidatePolicy, SilencePolicy, UniformPolicy
 from homing.policies.linear import LinearRewardModel
 from homing.policies.neural import NeuralRewardModel
@@ -18,6 +19,7 @@ from homing.policies.wrappers import EpsilonGreedyPolicy, GreedyPolicy, SoftmaxP
 __all__ = [
     "FORMAT",
     "BilinearScorer",
+    "ColumnScorer",
     "EpsilonGreedyPolicy",
     "FixedCandidatePolicy",
     "GreedyPolicy",

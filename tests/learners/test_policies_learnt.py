@@ -11,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from homing.errors import InvalidInputError, UnknownNameError
 from homing.learners import make, names, objective_weights
-from homing.learners.doubly_robust import chosen_for_heads, doubly_robust_values
+from homing.learners.cross_fitting import doubly_robust_values
+from homing.learners.doubly_robust import chosen_for_heads
 from homing.learners.policy_problem import PolicyProblem
 from homing.log import LoggedDataset
 from homing.policies import (

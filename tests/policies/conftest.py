@@ -9,6 +9,7 @@ import pytest
 
 from homing.policies import (
     BilinearScorer,
+    ColumnScorer,
     EpsilonGreedyPolicy,
     FixedCandidatePolicy,
     GreedyPolicy,
@@ -93,6 +94,7 @@ def instances(rng: np.random.Generator) -> dict[str, object]:
         "predicting-scorer": EpsilonGreedyPolicy(SoftmaxPolicy(PredictingScorer(bilinear(rng), linear(rng)), 2.0)),
         "linear-reward": SoftmaxPolicy(linear(rng), 0.5),
         "neural-reward": SoftmaxPolicy(neural(rng), 0.5),
+        "column-scores": SoftmaxPolicy(ColumnScorer(np.arange(1.0, C + 1), D)),
         "send-if": SendIfPolicy(linear(rng), 0.2),
         "two-models": SoftmaxPolicy(TwoModelScorer(linear(rng), linear(rng)), 0.5),
         "weibull-visit": SendIfPolicy(weibull(rng), 0.1, "relative"),

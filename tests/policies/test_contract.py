@@ -9,7 +9,7 @@ from homing.errors import InvalidInputError
 from homing.policies import load_policy, sample_actions, save_policy, type_names
 
 #: They ignore weights by design; all others must change their choice with them.
-BLIND = {"uniform", "silence", "fixed", "message-shares", "weibull-visit"}
+BLIND = {"uniform", "silence", "fixed", "message-shares", "weibull-visit", "column-scores"}
 
 
 def test_every_type_has_an_instance(instances) -> None:
@@ -91,7 +91,7 @@ def test_wrong_weights_are_refused(name, instances, decisions, weights, message)
         decisions.probs(instances[name], np.array(weights))
 
 
-@pytest.mark.parametrize("name", sorted(set(type_names()) - BLIND | {"weibull-visit"}))
+@pytest.mark.parametrize("name", sorted(set(type_names()) - BLIND | {"weibull-visit", "column-scores"}))
 def test_other_features_than_in_training_are_refused(name, instances, decisions) -> None:
     fewer = type(decisions)(decisions.context[:, :-1], decisions.candidates, decisions.eligible)
     with pytest.raises(InvalidInputError, match="context columns == 2, must be 3, as in training"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,15 @@ class Clusters:
         known, code = np.unique(labels, return_inverse=True)
         return cls(code.astype(np.int64).reshape(-1), len(known))
 
+    @cached_property
+    def are_rows(self) -> bool:
+        """Whether each row is a cluster of its own, in order."""
+        return self.count == len(self.code) and bool((np.diff(self.code) == 1).all())
+
     def sums(self, values: FloatArray) -> FloatArray:
-        """Per-cluster sums (G,) of per-row values (n,)."""
+        """Per-cluster sums (G,) of per-row values (n,); the values themselves where clusters are rows."""
+        if self.are_rows:
+            return np.asarray(values, dtype=np.float64)
         return np.asarray(np.bincount(self.code, weights=values, minlength=self.count), dtype=np.float64)
 
 

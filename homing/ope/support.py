@@ -371,7 +371,8 @@ def _skewness(x: FloatArray) -> float:
     if top == 0.0:
         return 0.0
     scaled = x / top
-    return float((scaled**3).sum() / (scaled**2).sum() ** 1.5)
+    square = scaled * scaled
+    return float((square * scaled).sum() / square.sum() ** 1.5)
 
 
 def _histogram(weight: FloatArray, bins: int = 30) -> tuple[tuple[float, ...], tuple[int, ...]]:

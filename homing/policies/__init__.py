@@ -9,9 +9,11 @@ from homing.policies.linear import LinearRewardModel
 from homing.policies.neural import NeuralRewardModel
 from homing.policies.numerics import masked_softmax, uniform_probs
 from homing.policies.policy import Policy, sample_actions
+from homing.policies.q_values import QValues
 from homing.policies.scorer import PredictingScorer, RewardModel, Scorer
 from homing.policies.send_if import SendIfPolicy, TwoModelScorer
 from homing.policies.shares import MessageSharesPolicy
+from homing.policies.towers import ClonePolicy, Towers
 from homing.policies.types import register, type_named, type_names
 from homing.policies.weibull import WeibullVisitModel
 from homing.policies.wrappers import EpsilonGreedyPolicy, GreedyPolicy, SoftmaxPolicy
@@ -19,6 +21,7 @@ from homing.policies.wrappers import EpsilonGreedyPolicy, GreedyPolicy, SoftmaxP
 __all__ = [
     "FORMAT",
     "BilinearScorer",
+    "ClonePolicy",
     "ColumnScorer",
     "EpsilonGreedyPolicy",
     "FixedCandidatePolicy",
@@ -29,11 +32,13 @@ __all__ = [
     "Policy",
     "PolicyArtifact",
     "PredictingScorer",
+    "QValues",
     "RewardModel",
     "Scorer",
     "SendIfPolicy",
     "SilencePolicy",
     "SoftmaxPolicy",
+    "Towers",
     "TwoModelScorer",
     "UniformPolicy",
     "WeibullVisitModel",

@@ -9,6 +9,7 @@ import pytest
 
 from homing.policies import (
     BilinearScorer,
+    ClonePolicy,
     ColumnScorer,
     EpsilonGreedyPolicy,
     FixedCandidatePolicy,
@@ -17,9 +18,11 @@ from homing.policies import (
     MessageSharesPolicy,
     NeuralRewardModel,
     PredictingScorer,
+    QValues,
     SendIfPolicy,
     SilencePolicy,
     SoftmaxPolicy,
+    Towers,
     TwoModelScorer,
     UniformPolicy,
     WeibullVisitModel,
@@ -69,6 +72,22 @@ def bilinear(rng: np.random.Generator) -> BilinearScorer:
     )
 
 
+def towers(rng: np.random.Generator, outputs: int, *, members: int = 3, extra: int = 0) -> Towers:
+    shapes = ((D + extra, 7), (7,), (7, 6), (6,), (6, outputs, C + 4), (outputs, C + 4), (C, 4), (4,))
+    return Towers(*(rng.normal(size=(members, *shape)) for shape in shapes))
+
+
+def q_values(rng: np.random.Generator, **options) -> QValues:
+    extra = M if options.get("conditioned") else 0
+    return QValues(
+        towers(rng, M, extra=extra),
+        rng.normal(size=(3, 6, M)),
+        rng.normal(size=(3, M)),
+        np.array([1.0, 0.5]),
+        **options,
+    )
+
+
 def shares() -> MessageSharesPolicy:
     return MessageSharesPolicy(np.array([1.0, 3.0]), np.array([0, 1]), silence=2.0, other=0.5)
 
@@ -93,6 +112,9 @@ def instances(rng: np.random.Generator) -> dict[str, object]:
         "bilinear": SoftmaxPolicy(bilinear(rng), 1.0),
         "predicting-scorer": EpsilonGreedyPolicy(SoftmaxPolicy(PredictingScorer(bilinear(rng), linear(rng)), 2.0)),
         "linear-reward": SoftmaxPolicy(linear(rng), 0.5),
+        "towers": GreedyPolicy(q_values(rng, conditioned=True)),
+        "q-values": SoftmaxPolicy(q_values(rng, caution=0.5), 4.0),
+        "clone": ClonePolicy(towers(rng, 1)),
         "neural-reward": SoftmaxPolicy(neural(rng), 0.5),
         "column-scores": SoftmaxPolicy(ColumnScorer(np.arange(1.0, C + 1), D)),
         "send-if": SendIfPolicy(linear(rng), 0.2),

@@ -10,7 +10,9 @@ from homing.errors import unknown_name
 from homing.simulation.world import World
 
 #: Name → module and class; imported when first made.
-WORLDS: dict[str, tuple[str, str]] = {}
+WORLDS: dict[str, tuple[str, str]] = {
+    "linkedin": ("linkedin", "LinkedInWorld"),
+}
 
 
 def world_names() -> tuple[str, ...]:

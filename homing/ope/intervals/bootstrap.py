@@ -104,8 +104,10 @@ class Bootstrap:
     def _counts(self, rows: int, size: int, rng: np.random.Generator) -> FloatArray:
         if self.counts == "poisson":
             return rng.poisson(1.0, (rows, size)).astype(np.float64)
-        drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
-        return np.bincount(drawn.reshape(-1), minlength=rows * size).reshape(rows, size).astype(np.float64)
+        out = np.empty((rows, size))
+        for row in out:  # one at a time: its draws and its counts stay in the processor's cache
+            row[:] = np.bincount(rng.integers(0, size, size), minlength=size)
+        return out
 
 
 def _equal(item: Contributions) -> Part:

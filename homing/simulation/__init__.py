@@ -6,7 +6,13 @@ A `World` advances all its users together; `log_decisions` writes what a policy 
 
 from __future__ import annotations
 
+from homing.simulation.acting import AnyPolicy, Mixture, ObservationPolicy, OraclePolicy, decider
+from homing.simulation.delivery import Delivery
+from homing.simulation.encode import ObservationEncoder, plain_encoder
+from homing.simulation.log import log_decisions
 from homing.simulation.registry import WORLDS, make_world, world_names
+from homing.simulation.rollout import Rollout, simulate, true_difference, true_value, true_values
+from homing.simulation.slices import Slices
 from homing.simulation.world import (
     PADDING,
     UNLINKED,
@@ -24,14 +30,29 @@ __all__ = [
     "PADDING",
     "UNLINKED",
     "WORLDS",
+    "AnyPolicy",
     "Catalogue",
+    "Delivery",
     "Events",
     "Feature",
+    "Mixture",
     "Observation",
+    "ObservationEncoder",
+    "ObservationPolicy",
+    "OraclePolicy",
     "Outcomes",
+    "Rollout",
+    "Slices",
     "World",
     "check_actions",
     "check_world",
+    "decider",
+    "log_decisions",
     "make_world",
+    "plain_encoder",
+    "simulate",
+    "true_difference",
+    "true_value",
+    "true_values",
     "world_names",
 ]

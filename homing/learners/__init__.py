@@ -14,16 +14,21 @@ if TYPE_CHECKING:
     from homing.learners.message_shares import MessageShares
     from homing.learners.reward_models import FittedModel, fit_reward_model
     from homing.learners.rules import BestCTR, Priority, Uniform
+    from homing.learners.uplift import DRLearner, SLearner, TLearner, XLearner
 
 #: Every learner by name: its module and class. A new one is a line here; it is imported when it is first made.
 LEARNERS = {
     "best-ctr": ("rules", "BestCTR"),
     "doubly-robust": ("doubly_robust", "DoublyRobust"),
+    "dr-learner": ("uplift", "DRLearner"),
     "linear": ("direct_method", "Linear"),
     "message-shares": ("message_shares", "MessageShares"),
     "neural": ("direct_method", "Neural"),
     "priority": ("rules", "Priority"),
+    "s-learner": ("uplift", "SLearner"),
+    "t-learner": ("uplift", "TLearner"),
     "uniform": ("rules", "Uniform"),
+    "x-learner": ("uplift", "XLearner"),
 }
 
 _LATER = {cls: module for module, cls in LEARNERS.values()} | {
@@ -34,6 +39,7 @@ _LATER = {cls: module for module, cls in LEARNERS.values()} | {
 __all__ = [
     "LEARNERS",
     "BestCTR",
+    "DRLearner",
     "DoublyRobust",
     "FittedModel",
     "Learner",
@@ -41,8 +47,11 @@ __all__ = [
     "MessageShares",
     "Neural",
     "Priority",
+    "SLearner",
+    "TLearner",
     "TrainReport",
     "Uniform",
+    "XLearner",
     "fit_reward_model",
     "make",
     "names",

@@ -35,6 +35,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.context)
 
+    def rows(self, index: NDArray[np.int64]) -> Examples:
+        """Some of the examples."""
+        return Examples(self.context[index], self.chosen.take(index), self.reward[index], self.user[index])
+
     def candidate(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Columns of the chosen candidates of some rows, (len(rows), c)."""
         return self.chosen[rows][:, 0, :]

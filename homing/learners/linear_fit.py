@@ -17,7 +17,11 @@ MAX_ITERATIONS = 150
 
 
 def fit_bilinear(
-    data: Examples, links: Sequence[str], penalty: float, start: list[torch.Tensor] | None = None
+    data: Examples,
+    links: Sequence[str],
+    penalty: float,
+    start: list[torch.Tensor] | None = None,
+    weight: NDArray[np.float64] | None = None,
 ) -> tuple[list[torch.Tensor], float]:
     """Minimise loss / n + penalty / (2n) · (|a|² + |b|² + |W|²) over z = c·W x + b·c + a·x + i.
 
@@ -26,6 +30,7 @@ def fit_bilinear(
         links: of each objective; identity targets are expected standardised.
         penalty: in observations: the weight of the prior against the data.
         start: parameters to begin with.
+        weight: (n,), of each example's loss; 1 without.
 
     Returns:
         [W (m, c, d), b (m, c), a (m, d), i (m,)] and the objective reached.
@@ -36,6 +41,7 @@ def fit_bilinear(
         start = [torch.zeros(m, c, d), torch.zeros(m, c), torch.zeros(m, d), starting_intercept(data.reward, links)]
     parameters = [tensor.clone().requires_grad_() for tensor in start]
     logit = torch.tensor([link == "logit" for link in links])
+    counts = torch.from_numpy((np.ones(n) if weight is None else weight).astype(np.float32))
     batches = [np.arange(begin, min(begin + BATCH_ROWS, n)) for begin in range(0, n, BATCH_ROWS)]
     small = n * c * 4 <= 2**28
     cached = [torch.from_numpy(data.candidate(rows)) for rows in batches] if small else None
@@ -50,7 +56,7 @@ def fit_bilinear(
             candidate = cached[number] if cached is not None else torch.from_numpy(data.candidate(rows))
             z = raw_output(parameters, torch.from_numpy(data.context[rows]), candidate)
             target = torch.from_numpy(data.reward[rows].astype(np.float32))
-            part = pointwise_loss(z, target, logit).sum() / n
+            part = counts[rows] @ pointwise_loss(z, target, logit).sum(dim=1) / n
             part.backward()
             total = total + part.detach()
         prior = penalty / (2 * n) * sum((tensor**2).sum() for tensor in parameters[:3])

@@ -60,7 +60,7 @@ def fit_linear(
         raise InvalidInputError(describe("penalties", tuple(penalties), "must be numbers > 0"))
     data, scale, links = _standardised(dataset)
     held = validation_rows(data.user, validation_share, rng)
-    train, validation = _subset(data, ~held), _subset(data, held)
+    train, validation = data.rows(np.flatnonzero(~held)), data.rows(np.flatnonzero(held))
     logit = torch.tensor([link == "logit" for link in links])
     target = torch.from_numpy(validation.reward.astype(np.float32))
     features = torch.from_numpy(validation.context), torch.from_numpy(validation.candidate(np.arange(len(validation))))
@@ -155,11 +155,6 @@ def _standardised(dataset: LoggedDataset) -> tuple[Examples, NDArray[np.float64]
         if link == "logit":
             scale[j] = (0.0, 1.0)
     return replace(data, reward=(data.reward - scale[:, 0]) / scale[:, 1]), scale, links
-
-
-def _subset(data: Examples, keep: NDArray[np.bool_]) -> Examples:
-    rows = np.flatnonzero(keep)
-    return Examples(data.context[rows], data.chosen.take(rows), data.reward[rows], data.user[rows])
 
 
 def _calibrations(

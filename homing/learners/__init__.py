@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from homing.learners.message_shares import MessageShares
     from homing.learners.reward_models import FittedModel, fit_reward_model
     from homing.learners.rules import BestCTR, Priority, Uniform
+    from homing.learners.survival import SurvivalRule
     from homing.learners.uplift import DRLearner, SLearner, TLearner, XLearner
 
 #: Every learner by name: its module and class. A new one is a line here; it is imported when it is first made.
@@ -26,6 +27,7 @@ LEARNERS = {
     "neural": ("direct_method", "Neural"),
     "priority": ("rules", "Priority"),
     "s-learner": ("uplift", "SLearner"),
+    "survival-rule": ("survival", "SurvivalRule"),
     "t-learner": ("uplift", "TLearner"),
     "uniform": ("rules", "Uniform"),
     "x-learner": ("uplift", "XLearner"),
@@ -48,6 +50,7 @@ __all__ = [
     "Neural",
     "Priority",
     "SLearner",
+    "SurvivalRule",
     "TLearner",
     "TrainReport",
     "Uniform",

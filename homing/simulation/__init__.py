@@ -13,6 +13,7 @@ from homing.simulation.log import log_decisions
 from homing.simulation.registry import WORLDS, make_world, world_names
 from homing.simulation.rollout import Rollout, simulate, true_difference, true_value, true_values
 from homing.simulation.slices import Slices
+from homing.simulation.twins import Individual, Twins, twins
 from homing.simulation.world import (
     PADDING,
     UNLINKED,
@@ -35,6 +36,7 @@ __all__ = [
     "Delivery",
     "Events",
     "Feature",
+    "Individual",
     "Mixture",
     "Observation",
     "ObservationEncoder",
@@ -43,6 +45,7 @@ __all__ = [
     "Outcomes",
     "Rollout",
     "Slices",
+    "Twins",
     "World",
     "check_actions",
     "check_world",
@@ -54,5 +57,6 @@ __all__ = [
     "true_difference",
     "true_value",
     "true_values",
+    "twins",
     "world_names",
 ]

@@ -78,6 +78,12 @@ class ArrayWorld(ABC, Generic[S]):
         twin._state = copy.deepcopy(self._state)
         return twin
 
+    def with_chance(self, seed: int) -> Self:
+        """A copy that meets other chance from now on; see `World.with_chance`."""
+        twin = self.copy()
+        twin.seed = int(seed)
+        return twin
+
     @abstractmethod
     def _begin(self) -> S:
         """The state at step 0."""

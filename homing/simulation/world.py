@@ -216,6 +216,10 @@ class World(Protocol):
         """A second world in the same state, which then goes its own way."""
         ...
 
+    def with_chance(self, seed: int) -> Self:
+        """A copy in the same state that meets other chance from now on: users stay who they are."""
+        ...
+
 
 def check_world(world: World) -> World:
     """Return the world if what it declares fits together.

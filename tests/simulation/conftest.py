@@ -113,6 +113,9 @@ class SmallWorld:
             return replace(self)
         return replace(self, habit=self.habit.copy(), last=self.last.copy())
 
+    def with_chance(self, seed: int) -> SmallWorld:
+        return replace(self.copy(), seed=seed)
+
 
 def _events(user, kind, hours, value, step) -> Events:
     n = len(user)

@@ -11,6 +11,7 @@ from homing.simulation.world import World
 
 #: Name → module and class; imported when first made.
 WORLDS: dict[str, tuple[str, str]] = {
+    "duolingo": ("duolingo", "DuolingoWorld"),
     "linkedin": ("linkedin", "LinkedInWorld"),
 }
 

@@ -26,6 +26,7 @@ from homing.simulation.world import (
     check_actions,
     check_world,
 )
+from homing.simulation.wrappers import Delayed, Drifting, Noisy, Restricted, Wrapped
 
 __all__ = [
     "PADDING",
@@ -33,20 +34,25 @@ __all__ = [
     "WORLDS",
     "AnyPolicy",
     "Catalogue",
+    "Delayed",
     "Delivery",
+    "Drifting",
     "Events",
     "Feature",
     "Individual",
     "Mixture",
+    "Noisy",
     "Observation",
     "ObservationEncoder",
     "ObservationPolicy",
     "OraclePolicy",
     "Outcomes",
+    "Restricted",
     "Rollout",
     "Slices",
     "Twins",
     "World",
+    "Wrapped",
     "check_actions",
     "check_world",
     "decider",

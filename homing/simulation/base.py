@@ -31,7 +31,7 @@ class ArrayWorld(ABC, Generic[S]):
     n_users: int
     seed: int
     #: Index of the current step.
-    t: int
+    t: int = 0
     _state: S | None = None
     _observation: Observation | None = None
 

@@ -197,6 +197,11 @@ class World(Protocol):
         ...
 
     @property
+    def t(self) -> int:
+        """Index of the current step, 0 after `reset`."""
+        ...
+
+    @property
     def observation(self) -> Observation:
         """The current step, as `reset` or the last `step` left it."""
         ...

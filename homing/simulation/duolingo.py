@@ -18,6 +18,7 @@ from homing.log import SILENCE
 from homing.simulation.base import ArrayWorld
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import normal, uniform
+from homing.simulation.rules import UniformMessages
 from homing.simulation.world import (
     UNLINKED,
     BoolArray,
@@ -190,9 +191,9 @@ class DuolingoWorld(ArrayWorld[DuolingoState]):
         out: FloatArray = np.minimum(state.base[:, None] * (1 + self._numbers.effects[state.language] - lost), 1.0)
         return out
 
-    def behaviour_policy(self) -> UniformTemplates:
+    def behaviour_policy(self) -> UniformMessages:
         """What logged the paper's data: uniform over the eligible templates."""
-        return UniformTemplates()
+        return UniformMessages()
 
     def _begin(self) -> DuolingoState:
         n = self.n_users
@@ -224,18 +225,6 @@ class DuolingoWorld(ArrayWorld[DuolingoState]):
         step = np.repeat([self.t, UNLINKED], [len(rewarded), len(elsewhere)])
         at = 24.0 * self.t + np.concatenate([hours[rewarded], other[elsewhere]])
         return Outcomes(reward, Events(user, np.full(len(user), LESSON), at, np.ones(len(user)), step))
-
-
-@dataclass(frozen=True)
-class UniformTemplates:
-    """Uniform over what is eligible, silence only where nothing else is."""
-
-    def observation_probs(self, observation: Observation) -> FloatArray:
-        """Probabilities (n, k); see `ObservationPolicy`."""
-        mass = observation.eligible.astype(np.float64)
-        mass[:, 0] = ~observation.eligible[:, 1:].any(axis=1)
-        out: FloatArray = mass / mass.sum(axis=1, keepdims=True)
-        return out
 
 
 @compiled

@@ -12,7 +12,9 @@ from homing.simulation.world import World
 #: Name → module and class; imported when first made.
 WORLDS: dict[str, tuple[str, str]] = {
     "duolingo": ("duolingo", "DuolingoWorld"),
+    "impatient": ("impatient", "ImpatientWorld"),
     "linkedin": ("linkedin", "LinkedInWorld"),
+    "step-count": ("step_count", "StepCountWorld"),
 }
 
 

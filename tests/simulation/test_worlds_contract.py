@@ -58,7 +58,7 @@ def test_what_it_shows_is_as_declared(world: World) -> None:
         assert seen.eligible[:, 0].all()
         assert not seen.eligible[seen.message == PADDING].any()
         assert ((seen.message[:, 1:] == PADDING) | (seen.message[:, 1:] > 0)).all()
-        assert seen.message.max() < len(world.catalogue)
+        assert (seen.message < len(world.catalogue)).all()
         assert not np.isinf(seen.context).any()  # NaN where something is not known
         assert not np.isinf(seen.features).any()
         assert np.isfinite(seen.value).all()
@@ -104,7 +104,8 @@ def test_the_seed_is_all_that_it_depends_on(world: World) -> None:
         assert np.array_equal(reward, reward_2)
         assert same(seen, seen_2)
     world.reset(N, seed=4)
-    assert not all(same(seen, seen_2) for (_, seen), (_, seen_2) in zip(first[1], play(world), strict=True))
+    other = zip(first[1], play(world), strict=True)
+    assert not all(np.array_equal(r, r_2) and same(seen, seen_2) for (r, seen), (r_2, seen_2) in other)
 
 
 def test_a_user_does_not_depend_on_how_many_there_are(world: World) -> None:
@@ -118,7 +119,6 @@ def test_a_user_does_not_depend_on_how_many_there_are(world: World) -> None:
 
 def test_another_action_changes_nothing_for_others(world: World) -> None:
     world.reset(N, seed=7)
-    play(world, 2)
     for turn in range(STEPS):
         seen = world.observation
         many = np.flatnonzero(seen.eligible.sum(axis=1) > 1)

@@ -11,6 +11,7 @@ OBJECTIVES ?=
 RULES ?=
 DATASET ?= $(if $(LOG),,open-bandit)
 DATA ?=
+# One learner, or several with commas: all are judged on one log, at most one is promoted.
 LEARNER ?=
 SEED ?= 0
 # The policy's name in the registry: the data set's, if nothing is said; needed where several policies are registered.
@@ -39,7 +40,7 @@ setup: ## Create the environment in .venv from the hashed lock (other targets do
 
 run: setup ## Prepare, train, evaluate, gate and register on one machine, and say what came out
 	@$(PY) -m pipelines.run $(if $(DATASET),--dataset $(DATASET)) $(if $(DATA),--data "$(DATA)") $(if $(LOG),--log "$(LOG)") \
-		$(if $(OBJECTIVES),--objectives "$(OBJECTIVES)") $(if $(RULES),--rules "$(RULES)") $(if $(LEARNER),--learner $(LEARNER)) \
+		$(if $(OBJECTIVES),--objectives "$(OBJECTIVES)") $(if $(RULES),--rules "$(RULES)") $(if $(LEARNER),--learner "$(LEARNER)") \
 		--registry "$(REGISTRY)" --out "$(RUNS)" --seed $(SEED) $(if $(NAME),--name "$(NAME)") $(if $(HOST),--host "$(HOST)")
 
 loop: setup ## The whole story: train, serve, decide over HTTP, drift, alert, retrain

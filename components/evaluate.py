@@ -1,4 +1,4 @@
-"""Step 3: what the policy would be worth, beside the registry's champion, on users it was not trained on."""
+"""Step 3: what the policies would be worth, beside the registry's champion, on users they were not trained on."""
 
 from kfp import dsl
 
@@ -14,18 +14,20 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     registry: str,
     name: str,
+    rules: str,
     seed: int,
 ) -> str:
-    """Estimate the values of challenger and champion off-policy.
+    """Estimate the values of challengers and champion off-policy, all on one log.
 
     Args:
         prepared: what `prepare` wrote.
         trained: what `train` wrote.
-        evaluation: folder with both reports, for the gate.
-        report: values with intervals, weights and support, for people.
+        evaluation: folder with all reports, for the gate.
+        report: values with intervals, trade-offs, weights and support, for people.
         metrics: the estimates.
         registry: URI of the registry that holds the champion.
         name: the policy's name there.
+        rules: the promotion rules as YAML: what they decide on is shown first.
         seed: of anything random.
 
     Returns:
@@ -34,19 +36,24 @@ def evaluate(
     import shutil
     from pathlib import Path
 
+    import yaml
+
     from components.pages import log_numbers
     from homing.ope import evaluate_artifacts
+    from homing.promotion import PromotionRules
     from homing.registry import find_champion
 
     version, champion = find_champion(registry, name)
     models, out = Path(trained.path), Path(evaluation.path)
+    challengers = {folder.name: folder for folder in sorted((models / "policies").iterdir())}
     done = evaluate_artifacts(
         Path(prepared.path) / "evaluation",
         out,
-        challenger=models / "policy",
+        challengers=challengers,
         champion=champion,
         baseline=models / "baseline",
         reward_model=models / "reward_model",
+        deciding=PromotionRules.from_dict(yaml.safe_load(rules)).deciding(len(challengers)),
         seed=seed,
     )
     shutil.copyfile(out / "evaluation.html", report.path)

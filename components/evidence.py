@@ -17,7 +17,9 @@ def collect(
     pages: Mapping[str, Path],
     params: Mapping[str, object],
 ) -> dict[str, Any]:
-    """The keyword arguments of `homing.registry.register_run` that carry evidence: verdict, numbers, files.
+    """The keyword arguments of `homing.registry.register_run` that carry evidence: policy, verdict, numbers, files.
+
+    Of several challengers the gate's leader goes on: the promoted one, or the best of those that it could judge.
 
     Args:
         prepared: output of `prepare`.
@@ -29,13 +31,18 @@ def collect(
     """
     data, training = _read(prepared / "prepare.json"), _read(trained / "train.json")
     judged, gate = _read(evaluation / "metrics.json"), _read(decision / "gate.json")
-    source = {"source": data.get("dataset") or data.get("source"), "data_fingerprint": data.get("fingerprint")}
-    settings = {name: training[name] for name in ("learner", "params", "weights", "seed") if name in training}
+    leader = gate["leader"]
+    source = {"source": data["dataset"], "data_fingerprint": data["fingerprint"]}
+    settings = {"learner": leader, "params": training["params"][leader]}
+    settings |= {name: training[name] for name in ("weights", "seed")}
+    settings |= {"challengers": ", ".join(judged["challengers"]), "estimator": judged["deciding"]["estimator"]}
+    history = training["history"]
     return {
+        "policy": trained / "policies" / leader,
         "verdict": gate["verdict"],
-        "params": {**params, **source, **settings, "estimator": gate["estimator"]},
-        "metrics": {**judged["metrics"], "train.seconds": training.get("seconds")},
-        "history": training.get("history") or {},
+        "params": {**params, **source, **settings},
+        "metrics": {**judged["metrics"][leader], "train.seconds": training["seconds"]},
+        "history": {**history["reward model"], **history[leader]},
         "artifacts": {
             "prepare/prepare.json": prepared / "prepare.json",
             "prepare/objectives.yaml": prepared / "objectives.yaml",

@@ -1,4 +1,4 @@
-"""Step 4: may the challenger replace the champion? A verdict with its reasons."""
+"""Step 4: may a challenger replace the champion? A verdict with its reasons; at most one is promoted."""
 
 from kfp import dsl
 
@@ -16,8 +16,8 @@ def gate(
 
     Args:
         evaluation: what `evaluate` wrote.
-        decision: folder with the verdict and its reasons.
-        report: the same for people.
+        decision: folder with the verdict on each challenger and its reasons.
+        report: the same for people, with the evidence behind it.
         rules: the promotion rules as YAML.
 
     Returns:

@@ -93,7 +93,7 @@ def training_page(done: Mapping[str, Any]) -> str:
     settings = [*_scalars(done["params"]), *_scalars(done["settings"])]
     settings += [(name, ", ".join(map(show, values))) for name, values in _lists(done["settings"])]
     return page(
-        f"Training: {done['learner']}",
+        f"Training: {', '.join(done['learners'])}",
         paragraph(
             f"{done['rows']:,} decisions of {done['users']:,} users, {done['seconds']:.1f} s, seed {done['seed']}. "
             f"Fingerprint {done['fingerprint'][:16]}."

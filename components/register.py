@@ -1,4 +1,4 @@
-"""Step 5: the policy and its evidence go into the registry; the verdict moves the champion alias, last of all."""
+"""Step 5: the policy that the gate chose goes into the registry with its evidence; the champion alias moves last."""
 
 from kfp import dsl
 
@@ -59,7 +59,6 @@ def register(
     done = register_run(
         registry,
         name=name,
-        policy=models / "policy",
         baseline=models / "baseline",
         run_name=run_name,
         key=run_name,

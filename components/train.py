@@ -1,4 +1,4 @@
-"""Step 2: the training set becomes a policy, the baseline it must beat, and a reward model to evaluate with."""
+"""Step 2: the training set becomes policies, the baseline they must beat, and a reward model to evaluate with."""
 
 from kfp import dsl
 
@@ -11,21 +11,21 @@ def train(
     trained: dsl.Output[dsl.Model],
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
-    learner: str,
+    learners: list,
     params: dict,
     weights: dict,
     seed: int,
     inputs_digest: str,
 ):
-    """Fit a learner on the training users.
+    """Fit one learner or several on the training users.
 
     Args:
         prepared: what `prepare` wrote.
-        trained: folder: policy, baseline and reward model as artifacts, and how training went.
+        trained: folder: policies, baseline and reward model as artifacts, and how training went.
         report: loss by epoch and calibration, for people.
         metrics: last loss, calibration errors, seconds.
-        learner: its name in `homing.learners`.
-        params: the learner's settings; {} for its defaults.
+        learners: their names in `homing.learners`; several are trained in turn and judged on one log.
+        params: settings by learner; {} for all defaults.
         weights: importance of each objective by name; {} for equal ones.
         seed: of the learner's random numbers.
         inputs_digest: digest of the code, which the cache's key does not see by itself.
@@ -39,7 +39,7 @@ def train(
     done = run(
         Path(prepared.path) / "train",
         Path(trained.path),
-        learner=learner,
+        learner=learners,
         params=whole(params),
         weights=weights or None,
         seed=seed,

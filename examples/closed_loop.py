@@ -161,7 +161,7 @@ def train(story: Story) -> None:
 
 def encoder(story: Story) -> FeatureEncoder:
     """The feature encoder of the trained policy."""
-    policy = json.loads((story.training / "train" / "trained" / "policy" / "policy.json").read_text())
+    policy = json.loads((story.training / "train" / "trained" / "reward_model" / "policy.json").read_text())
     return FeatureEncoder.from_dict(policy["features"])
 
 

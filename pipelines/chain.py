@@ -17,7 +17,7 @@ def chain(
     logs: Any,
     objectives: Any,
     rules: Any,
-    learner: Any,
+    learners: Any,
     learner_params: Any,
     weights: Any,
     evaluation_share: Any,
@@ -43,7 +43,7 @@ def chain(
     )
     trained = train(
         prepared=prepared.outputs["prepared"],
-        learner=learner,
+        learners=learners,
         params=learner_params,
         weights=weights,
         seed=seed,
@@ -54,6 +54,7 @@ def chain(
         trained=trained.outputs["trained"],
         registry=registry,
         name=name,
+        rules=rules,
         seed=seed,
     )
     judged = gate(evaluation=evaluated.outputs["evaluation"], rules=rules)

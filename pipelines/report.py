@@ -19,18 +19,18 @@ FRAME = (
 
 def write_report(summary: Summary) -> str:
     """The page: verdict and values first, then each step's own page embedded."""
-    registered = summary.registered()
+    registered, deciding = summary.registered(), summary.evaluation["deciding"]
     sections = [
         paragraph(f"Verdict: {summary.gate['verdict']}. {registered}"),
-        "<ul>" + "".join(f"<li>{html.escape(str(reason))}</li>" for reason in summary.gate["reasons"]) + "</ul>",
+        "<ul>" + "".join(f"<li>{html.escape(reason)}</li>" for reason in summary.reasons) + "</ul>",
         heading("Values per decision"),
         paragraph(
-            f"Estimated by {summary.gate['estimator'].upper()} on {show(summary.evaluation['n'])} decisions of "
-            f"{show(summary.evaluation['n_users'])} users that no policy here was trained on, with "
-            f"{summary.evaluation['level']:.0%} intervals clustered by user.",
+            f"Estimated by {deciding['estimator'].upper()} on {show(summary.evaluation['n'])} decisions of "
+            f"{show(summary.evaluation['n_users'])} users that no policy here was trained on. The intervals are those "
+            f"that the gate decided on, {deciding['interval']} clustered by user.",
             note=True,
         ),
-        table(("objective", "policy", "estimate", "interval"), _rows(summary)),
+        table(("objective", "policy", "estimate", "interval", "level"), _rows(summary)),
     ]
     for title, step in PAGES:
         inner = (summary.folder / step / "report").read_text(encoding="utf-8")
@@ -43,9 +43,8 @@ def write_report(summary: Summary) -> str:
 def _rows(summary: Summary) -> list[tuple[object, ...]]:
     out: list[tuple[object, ...]] = []
     for objective in summary.objectives:
-        values = summary.values(objective)
-        for row, name in summary.rows.items():
-            item = values[row]
-            value, lower, upper = readable(item, sign="+" if row == "difference" else "")
-            out.append((objective, name, value, f"[{lower}, {upper}]"))
+        level = f"{100 * summary.values(objective)['level']:.4g} %"
+        for name, item, sign in summary.rows(objective):
+            value, lower, upper = readable(item, sign=sign)
+            out.append((objective, name, value, f"[{lower}, {upper}]", level))
     return out

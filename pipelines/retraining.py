@@ -16,7 +16,7 @@ def retraining(
     trigger: str,
     run_name: str,
     inputs_digest: str,
-    learner: str = "doubly-robust",
+    learners: list = ["doubly-robust"],  # noqa: B006
     learner_params: dict = {},  # noqa: B006
     weights: dict = {},  # noqa: B006
     evaluation_share: float = 0.4,
@@ -32,7 +32,7 @@ def retraining(
         logs=logs,
         objectives=objectives,
         rules=rules,
-        learner=learner,
+        learners=learners,
         learner_params=learner_params,
         weights=weights,
         evaluation_share=evaluation_share,

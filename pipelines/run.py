@@ -69,8 +69,15 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--rules", type=Path, metavar="YAML", help="promotion rules; default: the data set's own")
     source.add_argument("--trigger", default="", help="why a retraining runs; the same trigger runs once")
     fit = out.add_argument_group("training")
-    fit.add_argument("--learner", default="doubly-robust", help="default: %(default)s")
-    fit.add_argument("--params", type=_mapping, default={}, metavar="JSON", help="the learner's settings")
+    fit.add_argument(
+        "--learner",
+        default="doubly-robust",
+        metavar="NAME,…",
+        help="one, or several: all are judged on one log and at most one is promoted (default: %(default)s)",
+    )
+    fit.add_argument(
+        "--params", type=_mapping, default={}, metavar="JSON", help="the learner's settings; of several, by learner"
+    )
     fit.add_argument(
         "--weights", type=_mapping, default={}, metavar="JSON", help='importance, {"visit": 1, "spend": 0}'
     )

@@ -67,6 +67,7 @@ def settle(args: argparse.Namespace) -> Settings:
     if args.seed < 0:
         raise InvalidInputError(describe("--seed", args.seed, "must be at least 0"))
     dataset = args.dataset or ("" if logs else "open-bandit")
+    learners = [name.strip() for name in args.learner.split(",")]
     objectives, rules, weights = _defaults(dataset)
     arguments: dict[str, Any] = {
         "objectives": _text("--objectives", args.objectives, objectives),
@@ -74,8 +75,8 @@ def settle(args: argparse.Namespace) -> Settings:
         "registry": registry,
         # A champion of another data set is no one to compare with: each has a name of its own.
         "name": args.name or dataset or DEFAULT_NAME,
-        "learner": args.learner,
-        "learner_params": args.params,
+        "learners": learners,
+        "learner_params": args.params if len(learners) > 1 else {learners[0]: args.params},
         "weights": args.weights or ({} if args.objectives else weights),
         "evaluation_share": args.evaluation_share,
         "hold_back_share": args.hold_back_share,
@@ -108,11 +109,14 @@ def settle(args: argparse.Namespace) -> Settings:
 def _check(args: argparse.Namespace, arguments: Mapping[str, Any]) -> None:
     """Refuse now what a step would refuse minutes later."""
     from homing import learners
+    from homing.learners.train import settings_by_learner
     from homing.log import Objectives
     from homing.promotion import PromotionRules
     from homing.registry import open_registry
 
-    check_one_of("--learner", args.learner, learners.names())
+    for name in arguments["learners"]:
+        check_one_of("--learner", name, learners.names())
+    settings_by_learner(arguments["learners"], arguments["learner_params"], nested=True)
     if not str(args.registry).startswith("mlflow+"):  # opening one of MLflow's takes seconds
         open_registry(arguments["registry"], arguments["name"])
     objectives = _parsed("--objectives", args.objectives, arguments["objectives"], Objectives.from_dict).names

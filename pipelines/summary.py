@@ -70,11 +70,13 @@ class Summary:
             "run_name": self.run_name,
             "pipeline": self.pipeline,
             "data": dict(self.data),
-            "learner": self.training.get("learner"),
+            "learners": list(self.training["learners"]),
+            "leader": self.leader,
             "values": [self.values(objective) for objective in self.objectives],
-            "estimator": self.gate["estimator"],
+            "deciding": dict(self.evaluation["deciding"]),
             "verdict": self.gate["verdict"],
-            "reasons": list(self.gate["reasons"]),
+            "verdicts": {item["challenger"]: item["verdict"] for item in self.gate["decisions"]},
+            "reasons": list(self.reasons),
             "registration": dict(self.registration),
             "registry": self.registry,
             "seconds": {step: round(value, 3) for step, value in self.seconds.items()},
@@ -84,41 +86,54 @@ class Summary:
     @property
     def objectives(self) -> tuple[str, ...]:
         """The objectives' names, those that the rules judge first."""
-        names = self.evaluation["policies"]["challenger"]["objectives"]
-        judged = [name for name, rule in self.gate["rules"]["objectives"].items() if rule["rule"] != "report"]
+        names = [item["objective"] for item in self.evaluation["values"]]
+        rules = self.gate["decisions"][0]["rules"]["objectives"]
+        judged = [name for name, rule in rules.items() if rule["rule"] != "report"]
         return tuple(sorted(names, key=lambda name: (name not in judged, names.index(name))))
 
     @property
-    def rows(self) -> dict[str, str]:
-        """What stands beside each other for an objective: key of `values` → name for people."""
-        champion = "champion = baseline" if self.evaluation["champion_is_baseline"] else "champion"
-        return {
-            "logged": "the log itself",
-            "champion": champion,
-            "challenger": "challenger",
-            "difference": "difference",
-        }
+    def leader(self) -> str:
+        """The challenger that was registered: the promoted one, or the best that the log could judge."""
+        return str(self.gate["leader"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Sentences behind the verdict: on the choice where there were several challengers, then on the leader."""
+        [own] = [item["reasons"] for item in self.gate["decisions"] if item["challenger"] == self.leader]
+        if len(self.gate["decisions"]) == 1:
+            return tuple(own)
+        others = [item for item in self.gate["decisions"] if item["challenger"] != self.leader]
+        return (
+            *self.gate["reasons"],
+            *(f"{self.leader}: {reason}" for reason in own),
+            *(f"{item['challenger']} ({item['verdict']}): {item['reasons'][0]}" for item in others),
+        )
 
     def values(self, objective: str) -> dict[str, Any]:
-        """An objective's value under the log, the champion and the challenger, and the paired difference."""
-        metrics, estimator = self.evaluation["metrics"], self.gate["estimator"]
-        keys = {
-            "logged": f"logged.{objective}",
-            "champion": f"champion.{objective}.{estimator}",
-            "challenger": f"challenger.{objective}.{estimator}",
-            "difference": f"gain.{objective}.{estimator}",
-        }
-        ends = ("value", "lower", "upper")
-        return {"objective": objective} | {
-            row: {end: metrics[f"{key}.{end}"] for end in ends} for row, key in keys.items()
-        }
+        """The intervals that the gate decided on: of the log, the champion, the leader and all challengers."""
+        [found] = [item for item in self.evaluation["values"] if item["objective"] == objective]
+        leader = found["challengers"][self.leader]
+        return {**found, "challenger": leader["value"], "difference": leader["difference"]}
+
+    def rows(self, objective: str) -> list[tuple[str, Mapping[str, float], str]]:
+        """What stands beside each other for an objective: a name for people, the numbers, the sign to show."""
+        found = self.values(objective)
+        champion = "champion = baseline" if self.evaluation["champion_is_baseline"] else "champion"
+        several = len(found["challengers"]) > 1
+        out = [("the log itself", found["logged"], ""), (champion, found["champion"], "")]
+        out += [(name if several else "challenger", item["value"], "") for name, item in found["challengers"].items()]
+        out += [
+            (f"{name} − champion" if several else "difference", item["difference"], "+")
+            for name, item in found["challengers"].items()
+        ]
+        return [(name, item, sign) for name, item, sign in out if item is not None]
 
     def to_text(self) -> str:
         """What the terminal shows at the end of a run."""
         lines = ["", *_section("Data", self._data()), ""]
         lines += self._table()
         verdict = str(self.gate["verdict"]).upper()
-        lines += ["", *_section("Verdict", [verdict, *(str(reason) for reason in self.gate["reasons"])])]
+        lines += ["", *_section("Verdict", [verdict, *self.reasons])]
         lines += ["", *_section("Registry", [self.registered()])]
         lines += ["", *_hang("Look", self._look())]  # commands are copied: no line breaks
         wall, cpu = sum(self.seconds.values()), sum(self.cpu_seconds.values())
@@ -144,23 +159,21 @@ class Summary:
             + (f", {show(users['held_back'])} users held back" if users["held_back"] else "")
             + (f", {show(data['censored'])} decisions with open outcome windows left out" if data["censored"] else "")
         )
-        return [*lines, f"objectives: {', '.join(data['objectives'])}; learner: {self.training['learner']}"]
+        return [*lines, f"objectives: {', '.join(data['objectives'])}; trained: {', '.join(self.training['learners'])}"]
 
     def _table(self) -> list[str]:
-        level = f"{self.evaluation['level']:.0%}".replace("%", " %")
-        estimator = str(self.gate["estimator"]).upper()
+        deciding = self.evaluation["deciding"]
         n, users = self.evaluation["n"], self.evaluation["n_users"]
-        said = [f"per decision, by {estimator}, on {show(n)} decisions of {show(users)} other users"]
-        kind = self.gate["rules"].get("interval", "cluster-t")
-        if kind != "cluster-t":  # two intervals of one difference need a word
-            said.append(f"t intervals here; the verdict decides on {kind} ones, which may be wider")
-        lines = _section("Values", said)
+        said = f"per decision, by {deciding['estimator'].upper()}, on {show(n)} decisions of {show(users)} other users"
+        lines = _section("Values", [f"{said}; the intervals that decide ({deciding['interval']})"])
         for objective in self.objectives:
-            lines.append(f"  {objective:<22} {'estimate':>12}   {level} interval")
-            for row, name in self.rows.items():
-                item = self.values(objective)[row]
-                value, lower, upper = readable(item, sign="+" if row == "difference" else "")
-                lines.append(f"    {name:<20} {value:>12}   [{lower}, {upper}]")
+            rows = self.rows(objective)
+            width = max(20, *(len(name) for name, _, _ in rows))
+            level = f"{100 * self.values(objective)['level']:.4g} %"
+            lines.append(f"  {objective:<{width + 2}} {'estimate':>12}   {level} interval")
+            for name, item, sign in rows:
+                value, lower, upper = readable(item, sign=sign)
+                lines.append(f"    {name:<{width}} {value:>12}   [{lower}, {upper}]")
         return lines
 
     def registered(self) -> str:

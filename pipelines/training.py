@@ -16,7 +16,7 @@ def training(
     options: dict = {},  # noqa: B006
     logs: list = [],  # noqa: B006
     objectives: str = "",
-    learner: str = "doubly-robust",
+    learners: list = ["doubly-robust"],  # noqa: B006
     learner_params: dict = {},  # noqa: B006
     weights: dict = {},  # noqa: B006
     evaluation_share: float = 0.4,
@@ -33,7 +33,7 @@ def training(
         logs=logs,
         objectives=objectives,
         rules=rules,
-        learner=learner,
+        learners=learners,
         learner_params=learner_params,
         weights=weights,
         evaluation_share=evaluation_share,

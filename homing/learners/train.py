@@ -1,20 +1,21 @@
-"""`train`: a training set becomes a policy, the baseline that it must beat, and a reward model to evaluate with."""
+"""`train`: a training set becomes policies, the baseline that they must beat, and a reward model to evaluate with."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from homing.errors import InvalidInputError, describe, unknown_name
 from homing.learners.learner import make, objective_weights
 from homing.log import LoggedDataset, Objectives
-from homing.policies import GreedyPolicy, save_policy
+from homing.policies import GreedyPolicy, Policy, save_policy
 
 logger = logging.getLogger(__name__)
 
@@ -24,22 +25,22 @@ class TrainReport:
     """How training went.
 
     Attributes:
-        learner: its name.
-        params: as given.
+        learners: their names, in the order of training.
+        params: as given, by learner.
         weights: importance of each objective that was used.
         seed: of all random draws.
         rows: decisions trained on.
         users: distinct users.
         seconds: wall time.
         fingerprint: of the training set.
-        digests: of the artifacts `policy`, `baseline` and `reward_model`.
+        digests: of the artifacts `policies/LEARNER`, `baseline` and `reward_model`.
         calibration: of each objective's reward model, on users held out inside the training set.
-        history: lists of numbers by name.
-        settings: what the learner chose.
+        history: lists of numbers by name, of the reward model and of each learner.
+        settings: what they chose.
     """
 
-    learner: str
-    params: dict[str, Any]
+    learners: tuple[str, ...]
+    params: dict[str, dict[str, Any]]
     weights: dict[str, float]
     seed: int
     rows: int
@@ -48,79 +49,79 @@ class TrainReport:
     fingerprint: str
     digests: dict[str, str]
     calibration: dict[str, Any]
-    history: dict[str, list[float]]
+    history: dict[str, dict[str, list[float]]]
     settings: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return asdict(self)
+        return {**asdict(self), "learners": list(self.learners)}
 
 
 def train(
     train_dir: str | Path,
     out_dir: str | Path,
     *,
-    learner: str = "doubly-robust",
+    learner: str | Sequence[str] = "doubly-robust",
     params: Mapping[str, Any] | None = None,
     weights: Mapping[str, float] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = logger.info,
 ) -> TrainReport:
-    """Fit a learner on a saved dataset and write what the next steps need.
+    """Fit one learner or several on a saved dataset and write what the next steps need.
 
-    Writes `out_dir/policy`, `out_dir/baseline` (what the log did, context aside), `out_dir/reward_model` (for doubly
-    robust evaluation: it has seen none of the evaluation users) and `out_dir/train.json`.
+    Writes `out_dir/policies/LEARNER`, `out_dir/baseline` (what the log did, context aside), `out_dir/reward_model` (for
+    doubly robust evaluation: it has seen none of the evaluation users) and `out_dir/train.json`.
 
     Args:
         train_dir: a saved `LoggedDataset`. An `objectives.yaml` beside it tells which objectives are better when small.
         out_dir: folder to write to.
-        learner: its name.
-        params: the learner's settings.
+        learner: its name, or several names: each learns from the same seed, so that none depends on the others.
+        params: the learner's settings; of several, by learner.
         weights: importance of each objective by name; without it each counts alike, per standard deviation.
         seed: of all random draws.
         progress: told what goes on.
+
+    Raises:
+        UnknownNameError: for an unknown learner, setting or objective, before anything is written.
+        InvalidInputError: if no learner is named, or one twice.
     """
     from homing.learners.reward_models import fit_linear
 
     begun = time.monotonic()
     train_dir, out_dir = Path(train_dir), Path(out_dir)
+    names = (learner,) if isinstance(learner, str) else tuple(learner)
+    settings = settings_by_learner(names, params or {}, nested=not isinstance(learner, str))
+    chosen = {name: make(name, **settings[name]) for name in names}
     dataset = LoggedDataset.load(train_dir)
     w = objective_weights(dataset, weights, _directions(train_dir.parent / "objectives.yaml"))
     named = dict(zip(dataset.objectives, (float(item) for item in w), strict=True))
-    rng = np.random.default_rng(seed)
-    progress(f"training {learner} on {dataset.n:,} decisions of {dataset.n_users:,} users")
-    chosen = make(learner, **dict(params or {}))
-    policy = chosen.fit(dataset, weights=named, rng=rng)
+    policies = {}
+    for name, one in chosen.items():
+        progress(f"training {name} on {dataset.n:,} decisions of {dataset.n_users:,} users")
+        policies[name] = one.fit(dataset, weights=named, rng=np.random.default_rng(seed))
     progress("fitting the baseline")
+    # Draws of their own, whatever was trained: evaluation does not depend on who is evaluated.
+    rng = np.random.default_rng([seed, 1])
     baseline = make("message-shares").fit(dataset, weights=named, rng=rng)
     progress("fitting the reward model for evaluation")
     model = fit_linear(dataset, w, rng=rng)
     fingerprint = dataset.fingerprint
     features = None if dataset.encoder is None else dataset.encoder.to_dict()
-    provenance = {"learner": learner, "params": dict(params or {}), "seed": seed, "fingerprint": fingerprint}
     common: dict[str, Any] = {"features": features, "objectives": dataset.objectives}
+
+    def save(policy: Policy, folder: str, name: str, made_by: str, **more: Any) -> str:
+        trained = {"learner": made_by, "params": settings.get(made_by, {}), "seed": seed, "fingerprint": fingerprint}
+        return save_policy(policy, out_dir / folder, name=name, trained=trained, **common, **more)
+
     # A policy optimised for fixed weights carries them itself; a model weighs at run time.
-    digests = {
-        "policy": save_policy(policy, out_dir / "policy", name=learner, trained=provenance, **common),
-        "baseline": save_policy(
-            baseline,
-            out_dir / "baseline",
-            name="baseline",
-            trained={**provenance, "learner": "message-shares"},
-            **common,
-        ),
-        "reward_model": save_policy(
-            GreedyPolicy(model.model),
-            out_dir / "reward_model",
-            name="reward-model",
-            weights=w,
-            trained={**provenance, "learner": "linear"},
-            **common,
-        ),
+    digests = {f"policies/{name}": save(policy, f"policies/{name}", name, name) for name, policy in policies.items()}
+    digests |= {
+        "baseline": save(baseline, "baseline", "baseline", "message-shares"),
+        "reward_model": save(GreedyPolicy(model.model), "reward_model", "reward-model", "linear", weights=w),
     }
     report = TrainReport(
-        learner,
-        dict(params or {}),
+        names,
+        settings,
         named,
         seed,
         dataset.n,
@@ -129,11 +130,41 @@ def train(
         fingerprint,
         digests,
         model.report()["calibration"],
-        {**model.history, **chosen.report.get("history", {})},
-        {"reward model": model.settings, **chosen.report.get("settings", {})},
+        {"reward model": model.history, **{name: one.report.get("history", {}) for name, one in chosen.items()}},
+        {"reward model": model.settings, **{name: one.report.get("settings", {}) for name, one in chosen.items()}},
     )
     (out_dir / "train.json").write_text(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     return report
+
+
+def settings_by_learner(names: Sequence[str], params: Mapping[str, Any], *, nested: bool) -> dict[str, dict[str, Any]]:
+    """Each learner's settings, checked.
+
+    Args:
+        names: of the learners.
+        params: settings of the only one, or by learner.
+        nested: whether `params` is by learner.
+
+    Raises:
+        UnknownNameError: for settings of no learner that is named.
+        InvalidInputError: if there is no name, one stands twice, or settings are none.
+
+    Example:
+        >>> settings_by_learner(["linear"], {"epsilon": 0.1}, nested=False)
+        {'linear': {'epsilon': 0.1}}
+        >>> settings_by_learner(["linear", "direct-method"], {"linear": {"epsilon": 0.1}}, nested=True)
+        {'linear': {'epsilon': 0.1}, 'direct-method': {}}
+    """
+    if not names or len(set(names)) < len(names):
+        raise InvalidInputError(describe("learner", list(names), "must be distinct names, at least one"))
+    if not nested:
+        return {names[0]: dict(params)}
+    for name, value in params.items():
+        if name not in names:
+            raise unknown_name("learner of params", name, names, "Settings of several learners are by learner.")
+        if not isinstance(value, Mapping):
+            raise InvalidInputError(describe(f"params of {name}", value, "must be a mapping of settings"))
+    return {name: dict(params.get(name, {})) for name in names}
 
 
 def _directions(path: Path) -> dict[str, str]:

@@ -3,13 +3,15 @@
 `evaluate_policy` judges a policy per decision, `evaluate_sequential` per user over time; both return an `OPEReport`
 whose `support` says whether the log can answer at all. `compare` pairs two reports by user, `compare_many` several.
 `PolicySums` makes the same estimates of batches, for logs that do not fit memory.
-`evaluate_artifacts` does it all for saved policies on a saved log.
+`evaluate_artifacts` does it all for saved policies on a saved log; `pareto` puts all objectives side by side,
+`support_map` all messages and segments.
 """
 
 from __future__ import annotations
 
 from homing.ope.artifacts import evaluate_artifacts
 from homing.ope.crossfit import cross_fit
+from homing.ope.deciding import Deciding
 from homing.ope.estimate import Estimate
 from homing.ope.estimators import (
     ESTIMATORS,
@@ -21,25 +23,31 @@ from homing.ope.estimators import (
     mrdr_weights,
 )
 from homing.ope.evaluate import evaluate_policy
+from homing.ope.evaluation import Evaluation
 from homing.ope.intervals import INTERVALS, Bounds, Interval, empirical_likelihood, simultaneous_level
+from homing.ope.pareto import Pareto, pareto
 from homing.ope.report import OPEReport, compare, compare_many
 from homing.ope.sequential import SEQUENTIAL, LinearFQE, MessagesSent, SequentialEstimator, evaluate_sequential
 from homing.ope.sums import PolicySums, SumsReport
 from homing.ope.support import EventSupport, MessageSupport, Support, SupportLimits
+from homing.ope.support_map import SupportMap, support_map
 
 __all__ = [
     "ESTIMATORS",
     "INTERVALS",
     "SEQUENTIAL",
     "Bounds",
+    "Deciding",
     "Estimate",
     "Estimator",
+    "Evaluation",
     "EventSupport",
     "Interval",
     "LinearFQE",
     "MessageSupport",
     "MessagesSent",
     "OPEReport",
+    "Pareto",
     "PolicySums",
     "RowEstimate",
     "Rows",
@@ -47,6 +55,7 @@ __all__ = [
     "SumsReport",
     "Support",
     "SupportLimits",
+    "SupportMap",
     "balanced_weights",
     "compare",
     "compare_many",
@@ -57,5 +66,7 @@ __all__ = [
     "evaluate_sequential",
     "marginal_weights",
     "mrdr_weights",
+    "pareto",
     "simultaneous_level",
+    "support_map",
 ]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.errors import ArtifactError, describe
+from homing.errors import ArtifactError, InvalidInputError, describe
+from homing.log import Objectives
 from homing.log.dataset import LoggedDataset
+from homing.ope.deciding import Deciding
 from homing.ope.diagnostics import PropensityCalibration, propensity_calibration, reward_model_calibration
-from homing.ope.estimate import Estimate
 from homing.ope.evaluate import evaluate_policy
+from homing.ope.evaluation import Evaluation
 from homing.ope.messages import SILENCE, Messages
 from homing.ope.recode import recode
 from homing.ope.report import OPEReport, compare
 from homing.ope.storage import write_json
+from homing.ope.support_map import support_map
 from homing.ope.text import parts, percent
 
 if TYPE_CHECKING:
@@ -28,110 +33,51 @@ FloatArray = NDArray[np.float64]
 BATCH_ROWS = 4096
 #: Fixed arms shown as reference: one message for everyone.
 MAX_FIXED_ARMS = 12
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Everything that was evaluated on one log.
-
-    Attributes:
-        challenger: the policy up for promotion.
-        champion: the one in production, or the baseline where there is none.
-        references: the challenger without its exploration, silence, uniform and single messages for everyone, for
-            orientation.
-        champion_is_baseline: whether `champion` stands in for a champion that does not exist yet.
-    """
-
-    challenger: OPEReport
-    champion: OPEReport
-    references: tuple[OPEReport, ...] = ()
-    champion_is_baseline: bool = False
-
-    @property
-    def paired(self) -> dict[tuple[str, str], Estimate]:
-        """Challenger minus champion by (estimator, objective), on all that both have."""
-        keys = [key for key in self.challenger.estimates if key in self.champion.estimates]
-        return {
-            (estimator, objective): compare(self.challenger, self.champion, objective, estimator)
-            for estimator, objective in keys
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for strict JSON: full reports, paired differences, and flat `metrics` for a tracker."""
-        policies = {"challenger": self.challenger, "champion": self.champion}
-        metrics: dict[str, float] = {}
-        for role, report in policies.items():
-            for (estimator, objective), item in report.estimates.items():
-                metrics |= _flat(f"{role}.{objective}.{estimator}", item)
-            for objective, item in report.logged.items():
-                metrics |= _flat(f"logged.{objective}", item)
-            metrics |= {
-                f"{role}.ess": report.support.ess,
-                f"{role}.ess_share": report.support.ess_share,
-                f"{role}.max_weight": report.support.max_weight,
-                f"{role}.weight_mean": report.support.weight_mean,
-                f"{role}.unsupported_share": report.support.share_of_mass_on_unsupported,
-            }
-        for (estimator, objective), item in self.paired.items():
-            metrics |= _flat(f"gain.{objective}.{estimator}", item)
-        return {
-            "format": 1,
-            "n": self.challenger.n,
-            "n_users": self.challenger.n_users,
-            "level": self.challenger.level,
-            "fingerprint": self.challenger.fingerprint,
-            "champion_is_baseline": self.champion_is_baseline,
-            "metrics": metrics,
-            "verdicts": {role: report.support.verdict for role, report in policies.items()},
-            "paired": [
-                {"estimator": estimator, "objective": objective, **item.to_dict()}
-                for (estimator, objective), item in self.paired.items()
-            ],
-            "policies": {role: report.to_dict() for role, report in policies.items()},
-            "references": [report.to_dict() for report in self.references],
-        }
-
-    def to_html(self) -> str:
-        """A self-contained page."""
-        from homing.ope.html import evaluation_page
-
-        return evaluation_page(self)
+#: What an evaluation's folder holds.
+CHALLENGERS, CHAMPION, METRICS = "challengers", "champion", "metrics.json"
+#: A challenger's name, which is its folder's too.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def evaluate_artifacts(
     evaluation_dir: str | Path,
     out: str | Path,
     *,
-    challenger: str | Path,
+    challengers: Mapping[str, str | Path],
     champion: str | Path | None = None,
     baseline: str | Path,
     reward_model: str | Path,
+    deciding: Deciding | None = None,
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Any]:
     """Evaluate saved policies on a saved log of users that none of them was trained on.
 
-    Writes `out/challenger` and `out/champion` (reports that `homing.promotion.gate_reports` reads),
+    Writes `out/challengers/NAME` and `out/champion` (reports that `homing.promotion.gate_reports` reads),
     `out/metrics.json` and `out/evaluation.html`. Estimation is deterministic; `seed` is recorded.
 
     Args:
-        evaluation_dir: a saved `LoggedDataset`.
+        evaluation_dir: a saved `LoggedDataset`; an `objectives.yaml` beside it says which objectives are harms.
         out: folder to write to.
-        challenger: policy artifact up for promotion.
+        challengers: policy artifacts up for promotion, by name.
         champion: policy artifact in production; the baseline when there is none.
         baseline: policy artifact that does what the log already did.
         reward_model: artifact of a policy over the reward model fitted on the training users.
+        deciding: which intervals decide, and are shown first (`PromotionRules.deciding`); DR at `level` by default.
         seed: recorded with the metrics.
-        level: nominal coverage of the intervals.
+        level: nominal coverage of the reports' own intervals.
 
     Returns:
         What `out/metrics.json` holds: `Evaluation.to_dict`, and `seed`.
 
     Raises:
         ArtifactError: if an artifact is altered, or the reward model predicts other objectives than the log holds.
+        InvalidInputError: if there is no challenger, or a name is none for a folder.
+        UnknownNameError: if the deciding estimator is none that was made.
     """
     from homing.policies import EpsilonGreedyPolicy, load_policy
 
+    _check_names(challengers)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     dataset = LoggedDataset.load(Path(evaluation_dir))
@@ -139,33 +85,64 @@ def evaluate_artifacts(
     messages, calibration = Messages.of(dataset), propensity_calibration(dataset)
     warnings = [reason for item in reward_model_calibration(dataset, q_hat) for reason in item.reasons]
 
-    def judge(artifact: PolicyArtifact, name: str) -> OPEReport:
-        probs, notes = probabilities(dataset, artifact)
+    def judge(probs: FloatArray, name: str, notes: tuple[str, ...]) -> OPEReport:
         report = evaluate_policy(
             dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages, calibration=calibration
         )
         return replace(report, notes=(*report.notes, *notes, *warnings))
 
-    def titled(artifact: PolicyArtifact, role: str) -> str:
-        return role if artifact.name in ("policy", role) else f"{role} ({artifact.name})"
-
-    candidate = load_policy(Path(challenger))
-    found = judge(candidate, titled(candidate, "challenger"))
-    rows = references(dataset, q_hat, messages, level=level, calibration=calibration)
-    policy = candidate.policy
-    if isinstance(policy, EpsilonGreedyPolicy) and policy.epsilon > 0:
-        bare = judge(replace(candidate, policy=policy.base), "challenger without exploration")
-        rows = (bare, *rows)
-        found = replace(found, notes=(*found.notes, *exploration_notes(found, bare, policy.epsilon)))
+    reports, maps, rows = [], [], []
+    for name, folder in challengers.items():
+        artifact = load_policy(Path(folder))
+        probs, notes = probabilities(dataset, artifact)
+        report = judge(probs, name, notes)
+        maps.append(support_map(dataset, probs, policy=name, messages=messages))
+        policy = artifact.policy
+        if isinstance(policy, EpsilonGreedyPolicy) and policy.epsilon > 0:
+            without = probabilities(dataset, replace(artifact, policy=policy.base))
+            bare = judge(without[0], f"{name} without exploration", without[1])
+            rows.append(bare)
+            report = replace(report, notes=(*report.notes, *exploration_notes(report, bare, policy.epsilon)))
+        reports.append(report)
+    rows += references(dataset, q_hat, messages, level=level, calibration=calibration)
     other = load_policy(Path(baseline if champion is None else champion))
-    against = judge(other, titled(other, "baseline" if champion is None else "champion"))
-    evaluation = Evaluation(found, against, rows, champion is None)
-    evaluation.challenger.save(out / "challenger")
-    evaluation.champion.save(out / "champion")
+    role = "baseline" if champion is None else "champion"
+    title = role if other.name in ("policy", role) else f"{role} ({other.name})"
+    probs, notes = probabilities(dataset, other)
+    against = judge(probs, title, notes)
+    evaluation = Evaluation(
+        challengers=tuple(reports),
+        champion=against,
+        deciding=deciding or Deciding.of(reports[0]),
+        references=tuple(rows),
+        champion_is_baseline=champion is None,
+        maps=(*maps, support_map(dataset, probs, policy=title, messages=messages)),
+        directions=directions(Path(evaluation_dir).parent / "objectives.yaml"),
+    )
+    for report in reports:
+        report.save(out / CHALLENGERS / report.policy)
+    against.save(out / CHAMPION)
     metrics = {"seed": int(seed), **evaluation.to_dict()}
-    write_json(out / "metrics.json", metrics)
+    write_json(out / METRICS, metrics)
     (out / "evaluation.html").write_text(evaluation.to_html(), encoding="utf-8")
     return metrics
+
+
+def _check_names(challengers: Mapping[str, str | Path]) -> None:
+    """Names become folders and stand beside the champion's."""
+    if not challengers:
+        raise InvalidInputError(describe("challengers", {}, "must name at least one policy"))
+    for name in challengers:
+        if not NAME.fullmatch(name) or name == CHAMPION:
+            bound = "must be letters, digits, '.', '_' and '-', at most 63 of them, and not 'champion'"
+            raise InvalidInputError(describe("challenger", name, bound, "Name it after its learner."))
+
+
+def directions(path: Path) -> dict[str, str]:
+    """`maximize` or `minimize` by objective from an objectives file; empty if there is none."""
+    if not path.is_file():
+        return {}
+    return {name: item.direction for name, item in Objectives.from_yaml(path).items()}
 
 
 def probabilities(dataset: LoggedDataset, artifact: PolicyArtifact) -> tuple[FloatArray, tuple[str, ...]]:
@@ -252,7 +229,3 @@ def references(
         name = f"always {messages.names[arm]}" + ("" if share > 0.9995 else f" (eligible in {share:.0%})")
         out.append(judge(probs, name))
     return tuple(out)
-
-
-def _flat(name: str, item: Estimate) -> dict[str, float]:
-    return {f"{name}.value": item.value, f"{name}.lower": item.lower, f"{name}.upper": item.upper}

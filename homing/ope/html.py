@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homing.errors import missing_dependency
-from homing.ope.figures import Bar, forest_svg, weights_svg
-from homing.ope.report import LOGGED, OPEReport, compare
+from homing.ope.figures import (
+    Bar,
+    forest_svg,
+    regions_svg,
+    support_map_svg,
+    tail_svg,
+    weights_svg,
+    weights_sweep_svg,
+)
+from homing.ope.report import OPEReport
 from homing.ope.text import VERDICTS, number, parts, percent
 
 if TYPE_CHECKING:
-    from homing.ope.artifacts import Evaluation
+    from homing.ope.estimate import Estimate
+    from homing.ope.evaluation import Evaluation, Values
+    from homing.ope.pareto import Pareto
     from homing.ope.support import Support
+    from homing.ope.support_map import SupportMap
 
-#: Whose intervals the figures show, the first that a report has.
-PREFERRED = ("dr", "snips", "snpdis", "ips", "pdis")
 #: Lines of the support table before it is folded.
 TABLE_ROWS = 15
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A gate's verdict, as a page shows it above everything else.
+
+    Attributes:
+        verdict: `promote`, `hold` or `refuse`.
+        headline: the verdict in a sentence.
+        reasons: sentences behind it.
+        figures: what the rules ask of the log beside what it has: a name and an SVG each.
+    """
+
+    verdict: str
+    headline: str
+    reasons: tuple[str, ...] = ()
+    figures: tuple[tuple[str, str], ...] = ()
 
 
 def page(template: str, *, folders: Sequence[Path] = (), **values: Any) -> str:
@@ -38,113 +65,169 @@ def page(template: str, *, folders: Sequence[Path] = (), **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def evaluation_page(evaluation: Evaluation) -> str:
-    """Challenger against champion, with the reference policies: see `Evaluation.to_html`."""
-    return report_page(
-        [evaluation.challenger, evaluation.champion],
-        references=evaluation.references,
-        title="Challenger against " + ("baseline" if evaluation.champion_is_baseline else "champion"),
-    )
+def report_page(reports: Sequence[OPEReport], *, title: str) -> str:
+    """One or more reports on one log, each against what the log itself earned."""
+    from homing.ope.deciding import Deciding
+    from homing.ope.evaluation import Evaluation
+
+    return evaluation_page(Evaluation(tuple(reports), None, Deciding.of(reports[0])), title=title)
 
 
-def report_page(reports: Sequence[OPEReport], *, title: str, references: Sequence[OPEReport] = ()) -> str:
-    """One or more reports on one log; the first is the one in question, the second what it is compared with."""
-    first = reports[0]
-    other = reports[1] if len(reports) > 1 else None
-    estimator = shown_estimator(first)
-    roles = ["challenger", "champion"] + ["reference"] * len(reports)
-    objectives = []
-    for name in first.objectives:
-        bars = []
-        for report, role in zip(reports, roles, strict=False):
-            bars += _bar(report, name, estimator, role)
-        bars.append(Bar("the log itself", first.logged[name], "logged"))
-        for report in references:
-            bars += _bar(report, name, estimator, "reference")
-        against = other.estimate(name, estimator).value if other and (estimator, name) in other.estimates else None
-        reference = first.logged[name].value if against is None else against
-        objectives.append(
-            {
-                "name": name,
-                "figure": forest_svg(bars, label=f"{name} per {first.unit}", reference=reference),
-                "headline": _headline(first, other, name, estimator),
-                "reasons": first.support.events[name].reasons,
-                "rows": _rows(reports, name),
-            }
-        )
-    weights = [
-        {"report": report, "figure": _histogram(report.support, role, report.policy)}
-        for report, role in zip(reports[:2], roles, strict=False)
-    ]
+def evaluation_page(evaluation: Evaluation, *, title: str = "", decision: Decision | None = None) -> str:
+    """Challengers against the champion, with the reference policies: see `Evaluation.to_html`.
+
+    Args:
+        evaluation: what was evaluated.
+        title: the page's; by default it says who stands against whom.
+        decision: the gate's verdict, where there is one.
+    """
+    first, deciding, champion = evaluation.challengers[0], evaluation.deciding, evaluation.champion
+    against = "the log itself" if champion is None else champion.policy
+    count = len(evaluation.challengers)
+    who = "Challenger" if count == 1 else f"{count} challengers"
+    role = "baseline" if evaluation.champion_is_baseline else "champion"
     return page(
         "report.html",
-        title=title,
+        title=title or f"{who} against {role if champion else 'the log itself'}",
         first=first,
-        other=other,
-        reports=reports,
-        estimator=estimator,
-        verdict=first.support.verdict,
-        meaning=VERDICTS[first.support.verdict],
-        objectives=objectives,
-        weights=weights,
-        messages=_messages(reports[:2], first.n),
+        challengers=evaluation.challengers,
+        policies=evaluation.policies,
+        champion=champion,
+        against=against,
+        deciding=deciding,
+        decision=decision,
+        meanings=VERDICTS,
+        objectives=[_objective(evaluation, name) for name in first.objectives],
+        evidence=evidence(evaluation.challengers, champion, evaluation.maps, evaluation.pareto, first.level),
+        messages=_messages(evaluation.policies, first.n),
         segments=_segments(first.support),
         table_rows=TABLE_ROWS,
-        notes=list(dict.fromkeys(note for report in reports for note in report.notes)),
+        notes=list(dict.fromkeys(note for report in evaluation.policies for note in report.notes)),
     )
 
 
-def shown_estimator(report: OPEReport) -> str:
-    """The estimator whose intervals figures show."""
-    return next((name for name in PREFERRED if name in report.estimators), report.estimators[0])
+def evidence(
+    challengers: Sequence[OPEReport],
+    champion: OPEReport | None,
+    maps: Sequence[SupportMap],
+    found: Pareto,
+    level: float,
+) -> str:
+    """The sections on what the log can say: trade-offs between objectives, weights, support.
+
+    Args:
+        challengers, champion: their reports.
+        maps: what each would send to whom.
+        found: gains and losses on all objectives.
+        level: of the bands over weights.
+    """
+    roles = [("challenger", report) for report in challengers]
+    roles += [] if champion is None else [("champion", champion)]
+    weights = [
+        {
+            "report": report,
+            "figure": _histogram(report.support, role, report.policy),
+            "tail": _tail(report.support, role, report.policy),
+        }
+        for role, report in roles
+    ]
+    pairs = []
+    for two in range(1, len(found.objectives)):
+        sweep = found.base[0] != 0 and found.base[two] != 0
+        pairs.append(
+            {
+                "names": (found.objectives[0], found.objectives[two]),
+                "regions": regions_svg(found, 0, two),
+                "sweep": weights_sweep_svg(found, 0, two, level) if sweep else "",
+            }
+        )
+    return page(
+        "evidence.html",
+        weights=weights,
+        first=challengers[0],
+        maps=[(item, support_map_svg(item)) for item in maps],
+        pareto=found,
+        pairs=pairs,
+        level=level,
+    )
 
 
-def _bar(report: OPEReport, objective: str, estimator: str, role: str) -> list[Bar]:
-    if (estimator, objective) not in report.estimates:
-        return []
-    doubtful = report.support.verdict_for(objective) == "refuse"
-    return [Bar(report.policy, report.estimate(objective, estimator), role, doubtful)]
-
-
-def _headline(first: OPEReport, other: OPEReport | None, objective: str, estimator: str) -> dict[str, Any] | None:
-    """The paired difference and how it reads: `up`, `down` or `open`."""
-    if (estimator, objective) not in first.estimates:
-        return None
-    if other is None:
-        other, base = first, LOGGED
-    else:
-        base = estimator
-    if base != LOGGED and (base, objective) not in other.estimates:
-        return None
-    difference = compare(first, other, objective, estimator, champion_estimator=base)
-    base_estimate = other.estimate(objective, base)
-    reading = "up" if difference.lower > 0 else "down" if difference.upper < 0 else "open"
+def _objective(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    """One objective's section: the forest of all policies, the headlines, and all estimators folded away."""
+    first, values = evaluation.challengers[0], evaluation.values[name]
+    bars = [
+        bar
+        for report in evaluation.challengers
+        for bar in _bar(report, name, values.challengers[report.policy], "challenger")
+    ]
+    if evaluation.champion is not None:
+        bars += _bar(evaluation.champion, name, values.champion, "champion")
+    bars.append(Bar("the log itself", values.logged, "logged"))
+    for report in evaluation.references:
+        bars += _bar(report, name, evaluation.deciding.value(report, name), "reference")
+    base = values.champion or values.logged
+    differences = [
+        bar
+        for report in evaluation.challengers
+        for bar in _bar(report, name, values.differences[report.policy], "challenger")
+    ]
+    per = f"{name} per {first.unit}"
     return {
-        "difference": difference,
-        "value": first.estimate(objective, estimator),
-        "base": base_estimate,
-        "relative": difference.value / abs(base_estimate.value) if base_estimate.value else None,
-        "reading": reading,
-        "against": "the log" if base == LOGGED else other.policy,
+        "name": name,
+        "figure": forest_svg(bars, label=per, reference=base.value),
+        "differences": forest_svg(differences, label=f"difference in {per}", reference=0.0) if differences else "",
+        "headlines": [_headline(values, report.policy, base) for report in evaluation.challengers],
+        "reasons": first.support.events[name].reasons,
+        "rows": _rows(evaluation, name),
+        "level": values.level,
     }
 
 
-def _rows(reports: Sequence[OPEReport], objective: str) -> list[dict[str, Any]]:
-    """One line an estimator: each policy's estimate, and the paired difference of the first two."""
-    first = reports[0]
-    out = []
-    for estimator in first.estimators:
-        cells = [report.estimates.get((estimator, objective)) for report in reports]
-        paired = None
-        if len(reports) > 1 and cells[0] is not None and cells[1] is not None:
-            paired = compare(reports[0], reports[1], objective, estimator)
-        details = first.details.get((estimator, objective), {})
-        out.append({"estimator": estimator, "cells": cells, "paired": paired, "details": details})
-    return out
+def _bar(report: OPEReport, objective: str, item: Estimate | None, role: str) -> list[Bar]:
+    doubtful = report.support.verdict_for(objective) == "refuse"
+    return [] if item is None else [Bar(report.policy, item, role, doubtful)]
+
+
+def _headline(values: Values, policy: str, base: Estimate) -> dict[str, Any] | None:
+    """The paired difference and how it reads: `up`, `down` or `open`."""
+    value, difference = values.challengers[policy], values.differences[policy]
+    if value is None or difference is None:
+        return None
+    return {
+        "policy": policy,
+        "difference": difference,
+        "value": value,
+        "base": base,
+        "relative": difference.value / abs(base.value) if base.value else None,
+        "reading": "up" if difference.lower > 0 else "down" if difference.upper < 0 else "open",
+    }
+
+
+def _rows(evaluation: Evaluation, objective: str) -> list[dict[str, Any]]:
+    """One line an estimator: each policy's estimate, and each challenger's paired difference."""
+    first = evaluation.challengers[0]
+    return [
+        {
+            "estimator": estimator,
+            "cells": [report.estimates.get((estimator, objective)) for report in evaluation.policies],
+            "paired": [item.get((estimator, objective)) for item in evaluation.paired.values()],
+            "details": first.details.get((estimator, objective), {}),
+        }
+        for estimator in first.estimators
+    ]
 
 
 def _histogram(support: Support, role: str, label: str) -> str:
     return weights_svg(support.histogram_edges, support.histogram_counts, support.zero_weight_share, role, label)
+
+
+def _tail(support: Support, role: str, label: str) -> str:
+    """The tail of the weights; nothing where they are bounded."""
+    if support.tail is None or support.tail.k is None or not support.histogram_counts:
+        return ""
+    return tail_svg(
+        support.histogram_edges, support.histogram_counts, support.tail.threshold or 0.7, role, label, support.tail.k
+    )
 
 
 def _segments(support: Support) -> str:

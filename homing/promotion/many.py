@@ -38,12 +38,25 @@ class ManyDecision:
             return "promote"
         return "refuse" if all(item.verdict == "refuse" for item in self.decisions) else "hold"
 
+    @property
+    def leader(self) -> str:
+        """The challenger that goes on: the promoted one, else the one with the highest lower bound on the first
+        superiority objective of those that the log can judge, else the first."""
+        if self.promoted is not None:
+            return self.promoted
+        objective = _first_superiority(self.decisions[0].rules["objectives"])
+        judged = [item for item in self.decisions if item.verdict != "refuse"]
+        return (
+            max(judged, key=lambda item: _lower(item, objective)).challenger if judged else self.decisions[0].challenger
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON."""
         return {
-            "format": 1,
+            "format": 2,
             "verdict": self.verdict,
             "promoted": self.promoted,
+            "leader": self.leader,
             "level": self.level,
             "each_level": self.each_level,
             "reasons": list(self.reasons),
@@ -67,11 +80,15 @@ class ManyDecision:
 
         return many_text(self)
 
-    def to_html(self) -> str:
-        """A self-contained page."""
+    def to_html(self, *, evidence: str = "") -> str:
+        """A self-contained page.
+
+        Args:
+            evidence: sections on what the log can say, from `homing.ope.html.evidence`.
+        """
         from homing.promotion.render import many_page
 
-        return many_page(self)
+        return many_page(self, evidence)
 
 
 def gate_many(challengers: Sequence[OPEReport], champion: OPEReport, rules: PromotionRules) -> ManyDecision:
@@ -125,19 +142,18 @@ def gate_many(challengers: Sequence[OPEReport], champion: OPEReport, rules: Prom
         raise InvalidInputError(
             describe("challengers", names, "must have different names, at least one", "Name each policy's report.")
         )
-    each = 1.0 - (1.0 - rules.level) / len(names)
-    shared = rules.model_copy(update={"level": each})
+    shared = rules.shared(len(names))
+    each = shared.level
     decisions = [gate(report, champion, shared) for report in challengers]
     passed = [i for i, item in enumerate(decisions) if item.verdict == "promote"]
-    paid = (
-        f"{len(names)} challengers share the error rate of one: each interval is at the level {each:.4g} "
-        f"instead of {rules.level:g}."
-    )
+    paid: tuple[str, ...] = ()
+    if len(names) > 1:
+        said = f"{len(names)} challengers share the error rate of one: each interval is at the level {each:.4g}"
+        paid = (f"{said} instead of {rules.level:g}.",)
     if not passed:
-        return ManyDecision(
-            None, tuple(decisions), rules.level, each, ("No challenger passes: the champion stays.", paid)
-        )
-    objective = next(name for name, rule in rules.objectives.items() if rule.rule == "superiority")
+        stays = "No challenger passes: the champion stays."
+        return ManyDecision(None, tuple(decisions), rules.level, each, (stays, *paid))
+    objective = _first_superiority(shared.to_dict()["objectives"])
     best = max(passed, key=lambda i: _lower(decisions[i], objective))
     for i in passed:
         if i != best:
@@ -145,7 +161,11 @@ def gate_many(challengers: Sequence[OPEReport], champion: OPEReport, rules: Prom
             decisions[i] = replace(decisions[i], verdict="hold", reasons=(reason, *decisions[i].reasons))
     others = f" of {len(passed)} that pass" if len(passed) > 1 else ""
     chosen = f"{names[best]!r} is promoted{others}."
-    return ManyDecision(names[best], tuple(decisions), rules.level, each, (chosen, paid))
+    return ManyDecision(names[best], tuple(decisions), rules.level, each, (chosen, *paid))
+
+
+def _first_superiority(objectives: Mapping[str, Mapping[str, Any]]) -> str:
+    return next(name for name, rule in objectives.items() if rule["rule"] == "superiority")
 
 
 def _lower(decision: GateDecision, objective: str) -> float:

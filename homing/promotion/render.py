@@ -151,8 +151,14 @@ def decision_text(decision: GateDecision) -> str:
     return "\n".join(lines)
 
 
-def decision_page(decision: GateDecision) -> str:
-    """See `GateDecision.to_html`."""
+def headline(found: ManyDecision) -> str:
+    """The verdict in a sentence."""
+    said = HEADLINES[found.verdict].split(": ", 1)[1] if len(found.decisions) == 1 else found.reasons[0]
+    return said[0].upper() + said[1:]
+
+
+def decision_page(decision: GateDecision, evidence: str = "") -> str:
+    """See `GateDecision.to_html`; `evidence` are finished sections on what the log can say."""
     from homing.ope.html import page
 
     figures = [_figure(item) for item in decision.comparisons]
@@ -164,21 +170,26 @@ def decision_page(decision: GateDecision) -> str:
         headline=headline[0].upper() + headline[1:],
         rule_text=rule_text,
         figures=figures,
-        requirements=_requirements_figure(decision),
+        requirements=requirements_figure(decision),
+        evidence=evidence,
         title=f"Gate: {decision.verdict}",
     )
 
 
 def many_text(found: ManyDecision) -> str:
-    """See `ManyDecision.to_text`."""
+    """See `ManyDecision.to_text`; of one challenger, its own decision."""
+    if len(found.decisions) == 1:
+        return decision_text(found.decisions[0])
     lines = [f"{found.verdict.capitalize()}: {found.reasons[0]}", *(f"  - {reason}" for reason in found.reasons[1:])]
     for item in found.decisions:
         lines += ["", f"{item.challenger}", decision_text(item)]
     return "\n".join(lines)
 
 
-def many_page(found: ManyDecision) -> str:
-    """See `ManyDecision.to_html`."""
+def many_page(found: ManyDecision, evidence: str = "") -> str:
+    """See `ManyDecision.to_html`; of one challenger, its own decision."""
+    if len(found.decisions) == 1:
+        return decision_page(found.decisions[0], evidence)
     from homing.ope.figures import Bar, forest_svg
     from homing.ope.html import page
 
@@ -197,7 +208,7 @@ def many_page(found: ManyDecision) -> str:
         label = f"challenger − champion in {item.objective} per decision"
         figures.append((item.objective, forest_svg(bars, label=label, reference=0.0, limit=_limit(item))))
     details = [
-        (item, [_figure(comparison) for comparison in item.comparisons], _requirements_figure(item))
+        (item, [_figure(comparison) for comparison in item.comparisons], requirements_figure(item))
         for item in found.decisions
     ]
     return page(
@@ -207,11 +218,12 @@ def many_page(found: ManyDecision) -> str:
         figures=figures,
         details=details,
         rule_text=rule_text,
+        evidence=evidence,
         title=f"Gate: {found.verdict}",
     )
 
 
-def _requirements_figure(decision: GateDecision) -> str:
+def requirements_figure(decision: GateDecision) -> str:
     """What the rules ask of the log beside what it has."""
     from homing.ope.figures import Demand, demands_svg
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.ope.deciding import Deciding
 
 
 class _Strict(BaseModel):
@@ -105,6 +106,22 @@ class PromotionRules(_Strict):
         if rule is None or rule.rule != "superiority":
             return self.level
         return 1.0 - (1.0 - self.level) / sum(item.rule == "superiority" for item in self.objectives.values())
+
+    def shared(self, challengers: int) -> PromotionRules:
+        """The same rules for each of several challengers on one log, which share the error of one (Bonferroni)."""
+        return self.model_copy(update={"level": 1.0 - (1.0 - self.level) / challengers})
+
+    def deciding(self, challengers: int = 1) -> Deciding:
+        """The intervals that decide between so many challengers and the champion, to be shown first."""
+        each = self.shared(challengers)
+        levels = {name: each.level_of(name) for name in self.objectives}
+        return Deciding(self.estimator, self.interval, each.level, levels, self.directions)
+
+    @property
+    def directions(self) -> dict[str, str]:
+        """`maximize` or `minimize` for each objective that is named."""
+        named: dict[str, str] = {name: item.direction for name, item in self.guardrails.items()}
+        return named | {name: item.direction for name, item in self.objectives.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "promotion rules") -> PromotionRules:

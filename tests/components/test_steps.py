@@ -78,12 +78,12 @@ def attempt(folder: Path, registry: str, log: Path) -> tuple[dict[str, Artifact]
         evaluation_share=0.4, hold_back_share=0.0, seed=0, inputs_digest="x",
     )  # fmt: skip
     train.python_func(
-        a["prepared"], a["trained"], a["training"], a["losses"], learner="linear", params={"validation_share": 0.25},
-        weights={}, seed=0, inputs_digest="x",
+        a["prepared"], a["trained"], a["training"], a["losses"], learners=["linear"],
+        params={"linear": {"validation_share": 0.25}}, weights={}, seed=0, inputs_digest="x",
     )  # fmt: skip
     version = evaluate.python_func(
         a["prepared"], a["trained"], a["evaluation"], a["values"], a["estimates"], registry=registry, name="homing",
-        seed=0,
+        rules=RULES, seed=0,
     )  # fmt: skip
     verdict = gate.python_func(a["evaluation"], a["decision"], a["verdict"], rules=RULES)
     made = register.python_func(
@@ -115,5 +115,5 @@ def test_a_second_attempt_makes_the_same_policy_and_registers_nothing(log: Path,
     assert first["losses"].metadata["rows"] == rows["rows.train"]
     # Sending always earns 1/2, the log 1/4; 0.15 is above four standard errors with some 160 evaluation users.
     estimates = first["estimates"].metadata
-    assert estimates["challenger.click.dr.value"] == pytest.approx(0.5, abs=0.2)
-    assert estimates["logged.click.value"] == pytest.approx(0.25, abs=0.15)
+    assert estimates["linear.challenger.click.dr.value"] == pytest.approx(0.5, abs=0.2)
+    assert estimates["linear.logged.click.value"] == pytest.approx(0.25, abs=0.15)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from homing.errors import UnknownNameError
+from homing.errors import InvalidInputError, UnknownNameError
 from homing.learners import train
 from homing.policies import dataset_probs, dataset_values, load_policy
 
@@ -32,7 +32,7 @@ def test_artifacts_and_report(folder, tmp_path, two_objectives, rng) -> None:
     assert lines[0].startswith("training linear on 600 decisions of ")
     assert set(report.calibration) == {"r0", "r1"}
     data = two_objectives.log(100, rng)
-    for name in ("policy", "baseline", "reward_model"):
+    for name in ("policies/linear", "baseline", "reward_model"):
         artifact = load_policy(tmp_path / "out" / name, digest=report.digests[name])
         assert artifact.objectives == ("r0", "r1")
         assert artifact.trained["fingerprint"] == report.fingerprint
@@ -40,7 +40,7 @@ def test_artifacts_and_report(folder, tmp_path, two_objectives, rng) -> None:
     values = dataset_values(artifact.policy.scorer, data)
     assert values.shape == (100, 4, 2)
     assert 0 < values.min() < values.max() < 1
-    assert load_policy(tmp_path / "out" / "policy").policy.epsilon == 0.3
+    assert load_policy(tmp_path / "out" / "policies/linear").policy.epsilon == 0.3
 
 
 @pytest.mark.parametrize("learner", ["doubly-robust", "linear"])
@@ -48,7 +48,35 @@ def test_a_seed_gives_the_same_artifacts(folder, tmp_path, learner) -> None:
     digests = [train(folder, tmp_path / name, learner=learner, seed=seed).digests
                for name, seed in (("a", 1), ("b", 1), ("c", 2))]  # fmt: skip
     assert digests[0] == digests[1]
-    assert digests[0]["policy"] != digests[2]["policy"]
+    assert digests[0][f"policies/{learner}"] != digests[2][f"policies/{learner}"]
+
+
+def test_several_learners_share_all_but_their_policies(folder, tmp_path) -> None:
+    """Each policy is what its learner makes alone, and baseline and reward model do not depend on who is trained."""
+    settings = {"linear": {"epsilon": 0.3}}
+    both = train(folder, tmp_path / "both", learner=["message-shares", "linear"], params=settings, seed=2)
+    one = train(folder, tmp_path / "one", learner="linear", params=settings["linear"], seed=2)
+    other = train(folder, tmp_path / "other", learner="message-shares", seed=2)
+    assert both.learners == ("message-shares", "linear")
+    assert both.digests == {**other.digests, **one.digests}
+    assert both.params == {"message-shares": {}, "linear": {"epsilon": 0.3}}
+    assert set(both.history) == {"reward model", "message-shares", "linear"}
+
+
+@pytest.mark.parametrize(
+    ("learner", "params", "message"),
+    [
+        (["linear", "linear"], {}, r"learner == \['linear', 'linear'\], must be distinct names, at least one"),
+        ([], {}, r"learner == \[\], must be distinct names"),
+        (["linear"], {"epsilon": 0.3}, "learner of params == 'epsilon', must be one of 'linear'"),
+        (["linear"], {"linear": 3}, "params of linear == 3, must be a mapping of settings"),
+    ],
+    ids=["twice", "none", "settings of no learner", "settings that are none"],
+)
+def test_mistakes_in_several_learners(folder, tmp_path, learner, params, message) -> None:
+    with pytest.raises((InvalidInputError, UnknownNameError), match=message):
+        train(folder, tmp_path / "out", learner=learner, params=params)
+    assert not (tmp_path / "out").exists()
 
 
 def test_directions_come_from_the_objectives_beside(folder, tmp_path) -> None:

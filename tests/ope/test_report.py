@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from homing.errors import ArtifactError, InvalidInputError, UnknownNameError
-from homing.ope import OPEReport, compare, evaluate_policy
-from homing.ope.artifacts import Evaluation, references
+from homing.ope import Deciding, Evaluation, OPEReport, compare, evaluate_policy
+from homing.ope.artifacts import references
 from homing.ope.figures import ticks
 from homing.ope.storage import strict_json
 
@@ -94,12 +94,16 @@ def test_evaluation_page_shows_everyone(random_case):
     one = evaluate_policy(log, target, q_hat=q_hat, policy="challenger")
     two = evaluate_policy(log, logging, q_hat=q_hat, policy="baseline")
     rows = references(log, q_hat)
-    evaluation = Evaluation(one, two, rows, champion_is_baseline=True)
+    evaluation = Evaluation((one,), two, Deciding.of(one), rows, champion_is_baseline=True)
     html = evaluation.to_html()
     for name in ("challenger", "baseline", "the log itself", "uniform", "silence", "always candidate 1"):
         assert f">{name}</text>" in html
-    assert html.count("<svg") == len(log.objectives) + 2
-    metrics = evaluation.to_dict()["metrics"]
+    # Values and differences by objective, pairs of objectives with regions and weights, two policies' weights.
+    m = len(log.objectives)
+    assert html.count('aria-label="challenger: histogram') == html.count('aria-label="baseline: histogram') == 1
+    assert html.count("value and interval of each policy") == 2 * m
+    assert html.count('aria-label="Differences to baseline.') == m - 1
+    metrics = evaluation.to_dict()["metrics"]["challenger"]
     assert metrics["challenger.clicked.dr.lower"] == one.estimate("clicked", "dr").lower
     assert metrics["gain.spend.snips.value"] == compare(one, two, "spend", "snips").value
     strict_json(evaluation.to_dict())

@@ -126,7 +126,7 @@ def test_the_values_are_right(first: subprocess.CompletedProcess[str], folder: P
     assert click["difference"]["lower"] > 0
     difference = click["challenger"]["value"] - click["champion"]["value"]
     assert click["difference"]["value"] == pytest.approx(difference, abs=1e-9)
-    report = OPEReport.load(folder / "runs" / "first" / "evaluate" / "evaluation" / "challenger")
+    report = OPEReport.load(folder / "runs" / "first" / "evaluate" / "evaluation" / "challengers" / "linear")
     assert report.estimate("click", "dr").value == click["challenger"]["value"]
     data = summary["data"]
     assert data["read"]["decisions"] == 1500 == data["rows"]["train"] + data["rows"]["evaluation"]
@@ -146,16 +146,27 @@ def test_the_champion_can_be_served(first: subprocess.CompletedProcess[str], fol
     assert policy.objectives == ("click",)
 
 
-def test_retraining_runs_once_per_trigger_and_meets_the_champion(
+def test_retraining_with_two_learners_runs_once_per_trigger_and_meets_the_champion(
     first: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
     words = ("--retrain", "--log", "log", "--log", "newer", "--trigger", "episode 7")
+    words += ("--learner", "message-shares,linear")
     done = run(folder, *words)
     assert done.returncode == 0, done.stderr + done.stdout
     [made] = (folder / "runs").glob("retraining-episode-7-*")
     summary = json.loads((made / "summary.json").read_text())
     assert summary["data"]["read"]["decisions"] == 3000
     assert summary["registration"]["version"] == "3"
+    # Both are judged on one log, each at half of the error; what the log did is worse than the champion.
+    assert set(summary["verdicts"]) == {"linear", "message-shares"}
+    assert [item["level"] for item in summary["values"]] == pytest.approx([0.975])
+    assert summary["leader"] == "linear" and summary["verdicts"]["message-shares"] == "hold"
+    [click] = summary["values"]
+    assert click["challengers"]["linear"]["difference"] == click["difference"]
+    assert click["challengers"]["message-shares"]["difference"]["upper"] < 0
+    assert "message-shares − champion" in done.stdout and "2 challengers share the error rate of one" in done.stdout
+    policy = load_policy(open_registry(f"folder:{folder}/registry").resolve("3"))
+    assert policy.name == "linear"
     assert "baseline" not in done.stdout.split("Values")[1].split("Verdict")[0], (
         "the registry's champion, not the baseline"
     )

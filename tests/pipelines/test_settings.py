@@ -67,7 +67,9 @@ def test_a_run_on_a_server_is_named_by_its_parameters() -> None:
         (["--run-name", "../up"], "--run-name == '../up', must be lower-case letters"),
         (["--objectives", "none.yaml"], "--objectives == 'none.yaml', must be a readable text file"),
         (["--host", "http://h", "--registry", "mlflow+sqlite:///x.db"], "must be reachable from the cluster"),
-        (["--learner", "doubly-robst"], "--learner == 'doubly-robst', must be one of 'doubly-robust', "),
+        (["--learner", "linear,doubly-robst"], "--learner == 'doubly-robst', must be one of '"),
+        (["--learner", "linear,linear"], "learner == ['linear', 'linear'], must be distinct names"),
+        (["--learner", "linear,neural", "--params", '{"epsilon": 0}'], "learner of params == 'epsilon', must be"),
         (["--registry", "folders:x"], "registry == 'folders:x', must be 'folder:PATH'"),
         (["--weights", '{"clicks": 1}'], "objective of --weights == 'clicks', must be one of 'click'. Did you mean"),
         (["--seed", "-1"], "--seed == -1, must be at least 0."),
@@ -77,7 +79,7 @@ def test_a_run_on_a_server_is_named_by_its_parameters() -> None:
         ),
     ],
     ids=["retrain without log", "trigger", "no objectives", "data set", "run name", "file", "sqlite on a cluster",
-         "learner", "registry", "weights", "seed", "token"],
+         "learner", "learner twice", "settings of several", "registry", "weights", "seed", "token"],
 )  # fmt: skip
 def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*LOCAL, *words]) == 1

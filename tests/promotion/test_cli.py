@@ -11,7 +11,8 @@ RULES = "{estimator: snips, objectives: {conversion: {rule: superiority}}}"
 
 @pytest.mark.parametrize(("rate", "status", "headline"), [(0.15, 0, "Promote: "), (0.10, 1, "Hold: ")])
 def test_exit_status_says_whether_to_promote(make_reports, tmp_path, capsys, rate, status, headline):
-    for report, name in zip(make_reports({"conversion": (0.10, rate)}), ("challenger", "champion"), strict=True):
+    names = ("challengers/challenger", "champion")
+    for report, name in zip(make_reports({"conversion": (0.10, rate)}), names, strict=True):
         report.save(tmp_path / "evaluation" / name)
     (tmp_path / "rules.yaml").write_text(RULES, encoding="utf-8")
     parser = argparse.ArgumentParser()

@@ -11,7 +11,7 @@ from homing.errors import InvalidInputError, UnknownNameError
 from homing.log.dataset import LoggedDataset
 from homing.ope import evaluate_policy
 from homing.ope.intervals import Contributions, Part, get_interval
-from homing.promotion import GateDecision, PromotionRules, gate, gate_reports
+from homing.promotion import GateDecision, ManyDecision, PromotionRules, gate, gate_reports
 
 
 def rules(**changes):
@@ -277,15 +277,18 @@ def test_wrong_questions_are_errors(make_reports):
 
 def test_gate_reports_writes_its_answer(make_reports, tmp_path):
     challenger, champion = make_reports({"conversion": (0.10, 0.15), "unsubscribed": (0.06, 0.03)})
-    challenger.save(tmp_path / "evaluation/challenger")
+    challenger.save(tmp_path / "evaluation/challengers/challenger")
     champion.save(tmp_path / "evaluation/champion")
     asked = rules(objectives=SAFE, guardrails={"unsubscribed": {"limit": 0.05}})
-    decision = gate_reports(tmp_path / "evaluation", asked, tmp_path / "gate")
+    found = gate_reports(tmp_path / "evaluation", asked, tmp_path / "gate")
     kept = json.loads((tmp_path / "gate/gate.json").read_text(encoding="utf-8"))
-    assert GateDecision.from_dict(kept) == decision
-    assert decision.verdict == kept["verdict"] == "promote"
+    assert ManyDecision.from_dict(kept) == found
+    assert found.verdict == kept["verdict"] == "promote" and kept["leader"] == "challenger"
+    [decision] = found.decisions
+    assert decision == gate(challenger, champion, asked)
     html = (tmp_path / "gate/gate.html").read_text(encoding="utf-8")
-    assert "<script" not in html and html.count("<svg") == 6  # demands, two values, two differences, a guardrail
+    # Demands, two values, two differences, a guardrail; regions and weights of the two objectives; two histograms.
+    assert "<script" not in html and html.count("<svg") == 6 + 2 + 2
     for sentence in decision.reasons:
         assert sentence in html
     text = decision.to_text()

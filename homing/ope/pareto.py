@@ -1,0 +1,178 @@
+"""All objectives at once: what each policy gains and loses, how surely together, with weights applied afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.errors import InvalidInputError, describe, unknown_name
+from homing.ope.deciding import has
+from homing.ope.estimate import Estimate, t_quantile
+from homing.ope.report import LOGGED, OPEReport
+
+FloatArray = NDArray[np.float64]
+#: What policies are compared with where there is no champion.
+THE_LOG = "the log itself"
+
+
+@dataclass(frozen=True, eq=False)
+class Pareto:
+    """Policies' differences to one of them on every objective, with their covariances.
+
+    Attributes:
+        policies: P names.
+        champion: the name of what they are compared with.
+        objectives: m names.
+        directions: `maximize` or `minimize`, one an objective.
+        estimator: whose estimates these are.
+        base: (m,), the champion's values.
+        differences: (P, m), policy minus champion.
+        covariances: (P, m, m), of the differences, robust to dependence within clusters.
+        df: degrees of freedom.
+    """
+
+    policies: tuple[str, ...]
+    champion: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    estimator: str
+    base: FloatArray
+    differences: FloatArray
+    covariances: FloatArray
+    df: int
+
+    def weighted(self, weights: Mapping[str, float], *, level: float = 0.95) -> dict[str, Estimate]:
+        """Each policy's difference in Σ weight · objective, with its interval: weights need no further pass.
+
+        Harms count with the sign that they are given: a negative weight.
+
+        Args:
+            weights: by objective; those that are not named count 0.
+            level: of the t intervals.
+
+        Raises:
+            UnknownNameError: for the name of no objective.
+        """
+        for name in weights:
+            if name not in self.objectives:
+                raise unknown_name("weight of objective", name, self.objectives)
+        w = np.array([float(weights.get(name, 0.0)) for name in self.objectives])
+        out = {}
+        for policy, difference, covariance in zip(self.policies, self.differences, self.covariances, strict=True):
+            value, error = float(w @ difference), math.sqrt(max(float(w @ covariance @ w), 0.0))
+            half = t_quantile(level, self.df) * error
+            out[policy] = Estimate(value, error, value - half, value + half, level, self.df)
+        return out
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """The policies, the champion among them, that no other one beats: at least as good on all, better on one."""
+        sign = np.array([1.0 if item == "maximize" else -1.0 for item in self.directions])
+        names = (self.champion, *self.policies)
+        gains = np.vstack([np.zeros(len(self.objectives)), self.differences]) * sign
+        return tuple(
+            name
+            for name, mine in zip(names, gains, strict=True)
+            if not any((other >= mine).all() and (other > mine).any() for other in gains)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for strict JSON."""
+        return {
+            "policies": list(self.policies),
+            "champion": self.champion,
+            "objectives": list(self.objectives),
+            "directions": list(self.directions),
+            "estimator": self.estimator,
+            "base": self.base.tolist(),
+            "differences": self.differences.tolist(),
+            "covariances": self.covariances.tolist(),
+            "df": self.df,
+            "front": list(self.front),
+        }
+
+
+def pareto(
+    challengers: Sequence[OPEReport],
+    champion: OPEReport | None,
+    estimator: str,
+    *,
+    directions: Mapping[str, str] | None = None,
+) -> Pareto:
+    """What challengers gain and lose on each objective against a champion, from their reports alone.
+
+    Each user's contributions to the differences, ψ (G, m), give the covariances G / (G - 1) · ψᵀψ, of which the
+    variance of any weighted sum of objectives follows. A preview: the front is one of estimates, on which a policy may
+    stand by luck; wrong to promote by (see `homing.promotion.gate_many`).
+
+    Args:
+        challengers: reports on one log, each with a name of its own.
+        champion: report on what they are compared with; None for what the log itself earned.
+        estimator: which; objectives that a report lacks under it are left out.
+        directions: `minimize` for harms, by objective.
+
+    Raises:
+        InvalidInputError: if the reports are on different logs, or no objective is left.
+
+    Example:
+        >>> from homing.log import LoggedDataset
+        >>> from homing.ope import evaluate_policy
+        >>> rng = np.random.default_rng(0)
+        >>> action = rng.integers(0, 3, 6000)
+        >>> clicked, left = rng.random(6000) < 0.1 + 0.05 * action, rng.random(6000) < 0.01 * action
+        >>> data = LoggedDataset(
+        ...     context=np.zeros((6000, 1)), candidates=np.zeros((6000, 3, 1)), eligible=np.ones((6000, 3), bool),
+        ...     action=action, propensity=np.full(6000, 1 / 3), reward=np.stack([clicked, left], axis=1),
+        ...     objectives=("clicked", "left"), user=np.arange(6000), time=np.arange(6000))
+        >>> silent, one, two = (
+        ...     evaluate_policy(data, np.tile(np.eye(3)[a], (6000, 1)), policy=f"always {a}") for a in range(3))
+        >>> found = pareto([one, two], silent, "snips", directions={"left": "minimize"})
+        >>> found.front
+        ('always 0', 'always 1', 'always 2')
+        >>> for policy, gain in found.weighted({"clicked": 1.0, "left": -2.0}).items():
+        ...     print(policy, gain)
+        always 1 0.04084 [0.01846, 0.06322]
+        always 2 0.05692 [0.03134, 0.0825]
+    """
+    for report in [*challengers, *([] if champion is None else [champion])]:
+        if report.fingerprint != challengers[0].fingerprint or report.cluster != challengers[0].cluster:
+            bound = f"must be {challengers[0].fingerprint!r}, the first challenger's"
+            raise InvalidInputError(
+                describe(f"fingerprint of {report.policy!r}", report.fingerprint, bound, "Evaluate on one log.")
+            )
+    name = LOGGED if champion is None else estimator
+    other = challengers[0] if champion is None else champion
+    objectives = [
+        objective
+        for objective in other.objectives
+        if has(other, name, objective) and all(has(report, estimator, objective) for report in challengers)
+    ]
+    if not objectives:
+        raise InvalidInputError(
+            describe("estimator", estimator, "must be in all reports", f"They have {', '.join(other.estimators)}.")
+        )
+    base = np.array([other.estimate(objective, name).value for objective in objectives])
+    theirs = np.stack([other.influence[name, objective] for objective in objectives])
+    differences, covariances = [], []
+    for report in challengers:
+        mine = np.stack([report.influence[estimator, objective] for objective in objectives])
+        psi = mine - theirs
+        count = psi.shape[1]
+        differences.append([report.estimate(objective, estimator).value for objective in objectives] - base)
+        covariances.append(count / (count - 1) * psi @ psi.T)
+    return Pareto(
+        policies=tuple(report.policy for report in challengers),
+        champion=THE_LOG if champion is None else champion.policy,
+        objectives=tuple(objectives),
+        directions=tuple((directions or {}).get(objective, "maximize") for objective in objectives),
+        estimator=estimator,
+        base=base,
+        differences=np.array(differences),
+        covariances=np.array(covariances),
+        df=other.n_users - 1,
+    )

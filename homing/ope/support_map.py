@@ -1,0 +1,229 @@
+"""The support map: for every message in every segment, what a policy would send, what was sent, and what that tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from homing.checks import check_shape
+from homing.log.dataset import LoggedDataset
+from homing.ope.diagnostics.segments import (
+    CAUTION_ESS,
+    CAUTION_UNSUPPORTED,
+    REFUSE_ESS,
+    REFUSE_UNSUPPORTED,
+    context_segments,
+)
+from homing.ope.diagnostics.verdict import Verdict
+from homing.ope.messages import Messages
+
+FloatArray = NDArray[np.float64]
+#: A map is for the eye: what is beyond these is joined into one.
+MAX_SEGMENTS, MAX_MESSAGES = 6, 12
+#: Rows that the feature is chosen on, and features that are tried.
+ROWS_TRIED, FEATURES_TRIED = 20_000, 40
+OTHERS = "(others)"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One message in one segment.
+
+    Attributes:
+        message: its name.
+        segment: its name.
+        policy_share: share of the policy's choices in the segment.
+        logged_share: share of the log's.
+        logged: rows in which it was sent there.
+        ess: effective sample size of the weights of these rows.
+        verdict: `refuse` where the policy sends it and the log hardly ever did, `caution` where few rows tell.
+    """
+
+    message: str
+    segment: str
+    policy_share: float
+    logged_share: float
+    logged: int
+    ess: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class SupportMap:
+    """A policy's choices beside the log's, by message and segment.
+
+    Attributes:
+        policy: its name.
+        feature: what the segments are of.
+        messages: those that the policy sends most, first; the others joined.
+        segments: the largest first; the others joined.
+        rows: in each segment.
+        cells: message by message, each with one cell a segment.
+    """
+
+    policy: str
+    feature: str
+    messages: tuple[str, ...]
+    segments: tuple[str, ...]
+    rows: tuple[int, ...]
+    cells: tuple[Cell, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for strict JSON."""
+        kept = {name: list(getattr(self, name)) for name in ("messages", "segments", "rows")}
+        return {"policy": self.policy, "feature": self.feature, **kept, "cells": [asdict(cell) for cell in self.cells]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SupportMap:
+        """Read back what `to_dict` wrote."""
+        kept = {name: tuple(data[name]) for name in ("messages", "segments", "rows")}
+        return cls(data["policy"], data["feature"], **kept, cells=tuple(Cell(**item) for item in data["cells"]))
+
+
+def support_map(
+    dataset: LoggedDataset,
+    action_probs: FloatArray,
+    *,
+    policy: str = "policy",
+    segments: str | ArrayLike | None = None,
+    messages: Messages | None = None,
+) -> SupportMap:
+    """Hold a policy's choices against the log's, message by message and segment by segment.
+
+    A cell's effective sample size is (Σw)² / Σw² over the rows of the segment in which the message was sent. The
+    thresholds are those of `segment_support`: a cell that the log never made, or on fewer than 10 effective rows, is
+    `refuse` where the policy puts more than 5% of the segment's choices there and `caution` where it puts more than
+    0.1%; fewer than 50 effective rows are `caution`. A picture of where support is, wrong to use as a gate: it has many
+    cells, and joins what is rare.
+
+    Args:
+        dataset: the log.
+        action_probs: (n, k), the policy's probabilities on the log's decisions.
+        policy: its name.
+        segments: a context feature, or one label for each row (n,); by default the feature along which the policy's
+            messages vary most (the largest mutual information of segment and message).
+        messages: from `Messages.of(dataset)`, to save time.
+
+    Raises:
+        InvalidInputError: if labels do not fit the log.
+        UnknownNameError: if there is no such feature.
+
+    Example:
+        >>> plan = np.repeat(["free", "pro"], 500)
+        >>> action = np.where(plan == "pro", 0, np.arange(1000) % 2)  # "pro" was never sent anything
+        >>> data = LoggedDataset(
+        ...     context=np.zeros((1000, 1)), candidates=np.zeros((1000, 2, 1)), eligible=np.ones((1000, 2), bool),
+        ...     action=action, propensity=np.where(plan == "pro", 1.0, 0.5), reward=np.zeros((1000, 1)),
+        ...     objectives=("clicked",), user=np.arange(1000), time=np.arange(1000))
+        >>> for cell in support_map(data, np.tile([0.2, 0.8], (1000, 1)), segments=plan).cells:
+        ...     shares = f"{cell.policy_share:.0%} of the policy, {cell.logged_share:.0%} of the log"
+        ...     print(f"{cell.message}, {cell.segment}: {shares}, {cell.ess:.0f} rows, {cell.verdict}")
+        candidate 1, free: 80% of the policy, 50% of the log, 250 rows, fine
+        candidate 1, pro: 80% of the policy, 0% of the log, 0 rows, refuse
+        silence, free: 20% of the policy, 50% of the log, 250 rows, fine
+        silence, pro: 20% of the policy, 100% of the log, 500 rows, fine
+    """
+    known = messages or Messages.of(dataset)
+    probs = np.asarray(action_probs, dtype=np.float64)
+    feature = segments if isinstance(segments, str) else "segment"
+    if segments is None:
+        feature, labels = _telling(dataset, probs, known)
+    elif isinstance(segments, str):
+        labels = context_segments(dataset, segments)
+    else:
+        labels = np.asarray(segments)
+    labels = check_shape("segments", labels, (dataset.n,), next_step="One label for each row of the log.").astype(str)
+    names, at = _joined(labels, _column(dataset, feature))
+    rows = np.bincount(at, minlength=len(names))
+    sent = _by_segment(known, probs, at, len(names))
+    order = np.argsort(-sent.sum(axis=0), kind="stable")
+    logged_message = known.code[np.arange(dataset.n), dataset.action]
+    used = np.bincount(logged_message, minlength=len(known.names)) + sent.sum(axis=0) > 0
+    order = order[used[order]]
+    kept = order if len(order) <= MAX_MESSAGES else order[: MAX_MESSAGES - 1]
+    group = np.full(len(known.names), len(kept))
+    group[kept] = np.arange(len(kept))
+    shown = [known.names[i] for i in kept] + ([OTHERS] if len(order) > len(kept) else [])
+    weight = probs[np.arange(dataset.n), dataset.action] / dataset.propensity
+    count = len(names)
+    place = group[logged_message] * count + at
+    size = (len(kept) + 1) * count
+    logged, first, second = (np.bincount(place, weights=values, minlength=size) for values in (None, weight, weight**2))
+    mass = np.zeros((len(kept) + 1, count))
+    np.add.at(mass, group, sent.T)
+    cells = []
+    for i, message in enumerate(shown):
+        for s, segment in enumerate(names):
+            j = i * count + s
+            ess = float(first[j] ** 2 / second[j]) if second[j] > 0 else 0.0
+            share = float(mass[i, s] / rows[s])
+            cells.append(
+                Cell(message, segment, share, float(logged[j] / rows[s]), int(logged[j]), ess, _verdict(share, ess))
+            )
+    return SupportMap(policy, feature, tuple(shown), tuple(names), tuple(int(n) for n in rows), tuple(cells))
+
+
+def _verdict(share: float, ess: float) -> Verdict:
+    if share <= CAUTION_UNSUPPORTED or ess >= CAUTION_ESS:
+        return "fine"
+    return "refuse" if ess < REFUSE_ESS and share > REFUSE_UNSUPPORTED else "caution"
+
+
+def _column(dataset: LoggedDataset, feature: str) -> NDArray[np.floating] | None:
+    """The values (n,) of a feature that is a number; None for others."""
+    if dataset.encoder is None:
+        names = [f"context[{i}]" for i in range(dataset.context.shape[1])]
+    else:
+        names = list(dataset.encoder.context_names)
+    return dataset.context[:, names.index(feature)] if feature in names else None
+
+
+def _joined(labels: NDArray[np.str_], value: NDArray[np.floating] | None = None) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the largest segments by value, the others joined at the end, and each row's index."""
+    names, at, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if value is not None:
+        order = np.argsort(np.bincount(at.reshape(-1), weights=value) / counts, kind="stable")
+        names, counts, at = names[order], counts[order], np.argsort(order)[at.reshape(-1)]
+    if len(names) <= MAX_SEGMENTS:
+        return [str(name) for name in names], at.reshape(-1)
+    kept = np.sort(np.argsort(-counts, kind="stable")[: MAX_SEGMENTS - 1])
+    place = np.full(len(names), len(kept))
+    place[kept] = np.arange(len(kept))
+    return [*(str(names[i]) for i in kept), OTHERS], place[at.reshape(-1)]
+
+
+def _by_segment(messages: Messages, probs: FloatArray, at: NDArray[np.int64], count: int) -> FloatArray:
+    """The policy's mass (segments, messages)."""
+    width = len(messages.names)
+    cell = at[:, None] * width + np.maximum(messages.code, 0)
+    found = np.bincount(cell.reshape(-1), weights=probs.reshape(-1), minlength=count * width)
+    return np.asarray(found.reshape(count, width), dtype=np.float64)
+
+
+def _telling(dataset: LoggedDataset, probs: FloatArray, messages: Messages) -> tuple[str, NDArray[np.str_]]:
+    """The context feature along which the policy's messages vary most, and its segments."""
+    names = (
+        [f"context[{i}]" for i in range(dataset.context.shape[1])]
+        if dataset.encoder is None
+        else list(dict.fromkeys(column.split("=", 1)[0] for column in dataset.encoder.context_names))
+    )
+    some = np.arange(0, dataset.n, max(1, dataset.n // ROWS_TRIED))
+    small, part = dataset.take(some), Messages(messages.names, messages.code[some])
+    best, chosen = 1e-9, ""
+    for name in names[:FEATURES_TRIED]:
+        known, at = _joined(context_segments(small, name))
+        gain = _information(_by_segment(part, probs[some], at, len(known)))
+        if gain > best:
+            best, chosen = gain, name
+    return (chosen, context_segments(dataset, chosen)) if chosen else ("all rows", np.full(dataset.n, "all rows"))
+
+
+def _information(mass: FloatArray) -> float:
+    """Mutual information, in nats, of row and column of a table of mass."""
+    share = mass / mass.sum()
+    apart = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
+    return float((share[share > 0] * np.log(share[share > 0] / apart[share > 0])).sum())

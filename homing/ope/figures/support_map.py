@@ -24,7 +24,9 @@ def support_map_svg(found: SupportMap) -> str:
     wide = (WIDTH - LABEL_WIDTH) / max(count, 1)
     height = 34 + TALL * len(found.messages) + 44
     troubled = sum(cell.verdict != "fine" for cell in found.cells)
-    said = "the log supports all of it" if not troubled else f"{troubled} cells with doubtful support"
+    said = (
+        "the log supports all of it" if not troubled else f"doubtful support in {troubled} of {len(found.cells)} cells"
+    )
     what = f"{found.policy}: what it sends by {found.feature}, {len(found.messages)} messages, {count} segments; {said}"
     out = [opened(height, what)]
     for j, segment in enumerate(found.segments):

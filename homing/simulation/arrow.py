@@ -99,8 +99,8 @@ class LogRows:
         return pa.RecordBatch.from_arrays(columns, schema=OUTCOMES_SCHEMA)
 
     def _at(self, hours: Any) -> Any:
-        """Microseconds since 1970 of hours since the world's start."""
-        return self._start_us + np.rint(np.asarray(hours) * HOUR_US).astype(np.int64)
+        """Microseconds since 1970 of hours since the world's start; what comes before a step's end stays before it."""
+        return self._start_us + np.floor(np.asarray(hours) * HOUR_US).astype(np.int64)
 
     def _context(self, values: NDArray[np.float64]) -> list[pa.Array]:
         return [_column(feature, values[:, i]) for i, feature in enumerate(self._world.context_features)]

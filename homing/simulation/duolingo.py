@@ -14,7 +14,7 @@ import numpy as np
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
-from homing.log import SILENCE
+from homing.log import SILENCE, Objectives
 from homing.simulation.base import ArrayWorld
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import normal, uniform
@@ -178,6 +178,9 @@ class DuolingoWorld(ArrayWorld[DuolingoState]):
     objectives = ("lessons",)
     weights = {"lessons": 1.0}
     kinds = ("session",)  # LESSON
+    log_objectives = Objectives.from_dict(
+        {"objectives": {"lessons": {"kinds": ["session"], "window_hours": WINDOW_HOURS, "aggregate": "any"}}}
+    )
 
     def __init__(self, parameters: DuolingoParameters | None = None) -> None:
         self.parameters = parameters or DuolingoParameters()

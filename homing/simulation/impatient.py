@@ -13,7 +13,7 @@ import numpy as np
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
-from homing.log import SILENCE
+from homing.log import SILENCE, Objectives
 from homing.simulation.base import ArrayWorld
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import uniform
@@ -151,6 +151,13 @@ class ImpatientWorld(ArrayWorld[ImpatientState]):
     objectives = ("active_days",)
     weights = {"active_days": 1.0}
     kinds = ("session",)
+    log_objectives = Objectives.from_dict(
+        {
+            "objectives": {
+                "active_days": {"kinds": ["session"], "window_hours": 24 * (TRACE_DAYS + 1), "aggregate": "count"}
+            }
+        }
+    )
 
     def __init__(self, parameters: ImpatientParameters | None = None) -> None:
         self.parameters = parameters or ImpatientParameters()
@@ -160,6 +167,13 @@ class ImpatientWorld(ArrayWorld[ImpatientState]):
             message_id=(SILENCE, *(f"show_{i:03d}" for i in range(n))), campaign=(SILENCE, *("shelf",) * n),
             domain=(SILENCE, *("podcast",) * n), channel=(SILENCE, *("in_app",) * n), slot=(SILENCE, *("home",) * n),
         )  # fmt: skip
+
+    def traces(self, user: IntArray, show: IntArray) -> FloatArray:
+        """The truth that time has yet to tell: the trace (n, 59) that each user has if recommended a show (from 0)."""
+        out = np.zeros((len(user), TRACE_DAYS))
+        arrival = user // self.parameters.users_per_day
+        _trace(self.shows.active, self.shows.stays, self.seed, user, arrival, show, out)
+        return out
 
     def behaviour_policy(self) -> UniformMessages:
         """Every show with the same probability."""
@@ -192,20 +206,33 @@ class ImpatientWorld(ArrayWorld[ImpatientState]):
 
 
 @compiled
+def _is_active(active: FloatArray, stays: FloatArray, seed: int, i: int, arrival: int, show: int, day: int) -> bool:
+    """Whether user i is active on entry `day` of the trace of a show (from 0)."""
+    if uniform(seed, i, 0, CHURN) >= stays[show, day]:
+        return False
+    return bool(uniform(seed, i, arrival + 1 + day, ACTIVE) < active[show, day])
+
+
+@compiled
+def _trace(
+    active: FloatArray, stays: FloatArray, seed: int, user: IntArray, arrival: IntArray, show: IntArray,
+    trace: FloatArray,
+) -> None:  # fmt: skip
+    for row in range(len(user)):
+        for day in range(trace.shape[1]):
+            trace[row, day] = float(int(_is_active(active, stays, seed, user[row], arrival[row], show[row], day)))
+
+
+@compiled
 def _live(
     active: FloatArray, stays: FloatArray, seed: int, t: int, first: int, per_day: int, show: IntArray,
     reward: FloatArray, hours: FloatArray,
 ) -> None:  # fmt: skip
     for i in range(first, min((t + 1) * per_day, len(show))):
-        day = t - i // per_day
-        if show[i] == 0:
+        arrival = i // per_day
+        entry = t - arrival - 1  # -1 on the day of the recommendation, on which all are active
+        if show[i] == 0 or (entry >= 0 and not _is_active(active, stays, seed, i, arrival, show[i] - 1, entry)):
             continue
-        if day > 0:
-            # On the days after: 1, 2, … are entries 0, 1, … of the trace.
-            if uniform(seed, i, 0, CHURN) >= stays[show[i] - 1, day - 1]:
-                continue
-            if uniform(seed, i, t, ACTIVE) >= active[show[i] - 1, day - 1]:
-                continue
         reward[i, 0] = 1.0
         hours[i] = 24.0 * (t + uniform(seed, i, t, HOUR))
 

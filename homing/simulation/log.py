@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from homing.errors import InvalidInputError, describe
-from homing.log import OUTCOMES_SCHEMA, DecisionLog, FeatureEncoder, read_log
+from homing.log import OUTCOMES_SCHEMA, DecisionLog, FeatureEncoder, Objectives, read_log
 from homing.log.files import data_files
 from homing.log.parts import TablePart
 from homing.log.writing import TableWriter
@@ -21,6 +21,35 @@ from homing.simulation.delivery import Delivery, Mail
 from homing.simulation.rollout import Progress, check_count, steps_of
 from homing.simulation.slices import Slices, sliced
 from homing.simulation.world import World
+
+
+class LoggedWorld(World, Protocol):
+    """A world that says how an ordinary product would have logged it, and how its objectives are read off the log.
+
+    Attributes:
+        log_objectives: the world's objectives by name, made of its outcomes: `build_dataset(log, log_objectives)` gives
+            back a decision's own rewards, as far as a log can know whose they are.
+    """
+
+    log_objectives: Objectives
+
+    def behaviour_policy(self) -> AnyPolicy:
+        """What an ordinary product does there, with some chance in it."""
+        ...
+
+
+def check_logged(world: World) -> LoggedWorld:
+    """Return the world if it says how it is logged.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    # Not isinstance: that would ask a world for an observation before it has begun.
+    for name in ("log_objectives", "behaviour_policy"):
+        if not hasattr(world, name):
+            step = "See homing.simulation.LoggedWorld."
+            raise InvalidInputError(describe("world", world.name, f"must have {name}", step))
+    return cast(LoggedWorld, world)
 
 
 def log_decisions(

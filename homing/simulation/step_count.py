@@ -10,7 +10,7 @@ import numpy as np
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
-from homing.log import SILENCE
+from homing.log import SILENCE, Objectives
 from homing.policies import UniformPolicy
 from homing.simulation.base import ArrayWorld
 from homing.simulation.compiled import compiled
@@ -140,6 +140,16 @@ class StepCountWorld(ArrayWorld[StepCountState]):
     objectives = ("steps", "disengaged")
     weights = {"steps": 1.0, "disengaged": 0.0}
     kinds = ("custom:steps", "disabled")  # STEPS, DISENGAGED
+    log_objectives = Objectives.from_dict(
+        {
+            "objectives": {
+                "steps": {"kinds": ["custom:steps"], "window_hours": 24, "aggregate": "sum"},
+                "disengaged": {
+                    "kinds": ["disabled"], "window_hours": 24, "aggregate": "any", "direction": "minimize",
+                },
+            }
+        }
+    )  # fmt: skip
 
     def __init__(self, parameters: StepCountParameters | None = None) -> None:
         self.parameters = p = parameters or StepCountParameters()

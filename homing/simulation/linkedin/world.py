@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from homing.errors import InvalidInputError, describe
-from homing.log import SILENCE
+from homing.log import SILENCE, Objectives
 from homing.simulation.base import ArrayWorld
 from homing.simulation.linkedin.kernel import CAPACITY, STEP_HOURS, STEPS_A_WEEK, advance_users, begin_users
 from homing.simulation.linkedin.parameters import LinkedInParameters, numbers
@@ -87,6 +87,17 @@ class LinkedInWorld(ArrayWorld[LinkedInState]):
     objectives = ("visits", "sends")
     weights = {"visits": 1.0, "sends": 0.0}
     kinds = ("session", "delivered")  # SESSION, DELIVERED
+    log_objectives = Objectives.from_dict(
+        {
+            "objectives": {
+                "visits": {"kinds": ["session"], "window_hours": STEP_HOURS, "aggregate": "any"},
+                "sends": {
+                    "kinds": ["delivered"], "window_hours": STEP_HOURS, "aggregate": "count", "direction": "minimize",
+                    "attribute_unlinked": True,
+                },
+            }
+        }
+    )  # fmt: skip
 
     def __init__(self, parameters: LinkedInParameters | None = None, replicas: int = 1) -> None:
         self.parameters = parameters or LinkedInParameters()

@@ -14,6 +14,7 @@ WORLDS: dict[str, tuple[str, str]] = {
     "duolingo": ("duolingo", "DuolingoWorld"),
     "impatient": ("impatient", "ImpatientWorld"),
     "linkedin": ("linkedin", "LinkedInWorld"),
+    "messaging": ("messaging", "MessagingWorld"),
     "step-count": ("step_count", "StepCountWorld"),
 }
 

@@ -10,7 +10,7 @@ from homing.errors import InvalidInputError
 from homing.log.dataset import LoggedDataset
 from homing.ope import evaluate_policy
 from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
-from homing.ope.diagnostics.propensity import MIN_EFFECTIVE
+from homing.ope.diagnostics.moments import MIN_EFFECTIVE
 from homing.ope.estimate import Clusters
 
 
@@ -59,8 +59,8 @@ def test_moments_by_hand(make_log):
     assert one.effective == 300.0
     zero = next(item for item in found.tests if item.what == "choices of 'silence'")
     assert zero.ratio.value == pytest.approx(1.0, rel=1e-12) and zero.p_value > 0.9
-    assert found.tested == 3 and found.skipped == 0
-    assert found.p_value == pytest.approx(3 * found.tests[0].p_value)
+    assert found.tested == len(found.tests) and found.skipped + found.tested >= 3
+    assert found.p_value == pytest.approx(found.tested * found.tests[0].p_value)
 
 
 def test_frequencies_by_hand(make_log):
@@ -69,7 +69,7 @@ def test_frequencies_by_hand(make_log):
     probs = np.tile([0.8, 0.2], (1000, 1))
     log = make_log(action=action, propensity=probs[np.arange(1000), action], reward=np.zeros(1000), probs=probs)
     found = propensity_calibration(log)
-    ratios = {item.what: item.ratio.value for item in found.tests}
+    ratios = {item.what: item.ratio.value for item in found.tests if " where " not in item.what}
     assert ratios == pytest.approx({
         "choices of 'candidate 1'": 1.5, "choices of 'silence'": 0.875,
         "candidates with a probability of 0.1 to 0.2": 1.5, "candidates with a probability of 0.7 to 0.9": 0.875,
@@ -130,7 +130,9 @@ def test_actions_balanced_overall_are_seen_in_parts_of_the_context(make_log, rng
         context=np.c_[rng.normal(size=n), x].astype(np.float32),
     )
     found = propensity_calibration(log)
-    assert found.verdict == "refuse" and "where context[1] == " in found.reasons[0]
+    assert found.verdict == "refuse"
+    named = {item.what: item.p_value for item in found.tests}
+    assert named["choices of 'silence' where context[1] == 0"] < 1e-12 < 0.05 < named["choices of 'silence'"]
     assert propensity_calibration(replace(log, propensity=np.where(action == x, 0.8, 0.2))).verdict == "fine"
 
 
@@ -149,7 +151,7 @@ def test_what_was_never_possible_is_no_evidence(make_log, rng):
 def test_a_user_who_always_gets_the_same_is_one_draw(make_log, rng):
     """Assigned once per user with the probability 0.5: clustered, the luck of the draw is no evidence; by row it is."""
     user = np.repeat(np.arange(400), 50)
-    arm = np.arange(400) < 225  # 56 %: 2.5 standard errors of 400 coins, 18 of 20,000
+    arm = rng.permutation(400) < 225  # 56 %: 2.5 standard errors of 400 coins, 18 of 20,000
     log = make_log(action=arm[user].astype(int), propensity=0.5, reward=np.zeros(len(user)), user=user)
     assert propensity_calibration(log).verdict == "fine"
     assert propensity_calibration(log, clusters=Clusters(np.arange(log.n), log.n)).verdict == "refuse"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from homing.ope.diagnostics.moments import zero_mean_p_value
-from homing.ope.diagnostics.propensity import MomentTest, PropensityCalibration, propensity_calibration
+from homing.ope.diagnostics.moments import MomentTest, zero_mean_p_value
+from homing.ope.diagnostics.propensity import PropensityCalibration, propensity_calibration
 from homing.ope.diagnostics.reward_model import CalibrationBin, RewardModelCalibration, reward_model_calibration
 from homing.ope.diagnostics.segments import SegmentSupport, context_segments, segment_support
 from homing.ope.diagnostics.tails import WeightTail, kish, weight_tail

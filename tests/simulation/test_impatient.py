@@ -71,6 +71,8 @@ def test_a_show_brings_the_active_days_that_it_is_said_to() -> None:
         days[day] = outcomes.reward[:, 0]
         assert np.array_equal(np.flatnonzero(days[day]), outcomes.events.user)
     total = days.sum(axis=0)
+    sent = np.flatnonzero(action)
+    assert np.array_equal(world.traces(sent, action[sent] - 1), days[1:, sent].T)
     assert (days[0] == (action > 0)).all()
     assert total[action == 0].sum() == 0
     for show in range(3):

@@ -22,7 +22,7 @@ from homing.ope.messages import SILENCE, Messages
 from homing.ope.recode import recode
 from homing.ope.report import OPEReport, compare
 from homing.ope.storage import write_json
-from homing.ope.support_map import support_map
+from homing.ope.support_map import Segments, SupportMap, support_map
 from homing.ope.text import parts, percent
 
 if TYPE_CHECKING:
@@ -85,22 +85,28 @@ def evaluate_artifacts(
     messages, calibration = Messages.of(dataset), propensity_calibration(dataset)
     warnings = [reason for item in reward_model_calibration(dataset, q_hat) for reason in item.reasons]
 
-    def judge(probs: FloatArray, name: str, notes: tuple[str, ...]) -> OPEReport:
-        report = evaluate_policy(
-            dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages, calibration=calibration
-        )
-        return replace(report, notes=(*report.notes, *notes, *warnings))
+    reports: list[OPEReport] = []
+    maps: list[SupportMap] = []
+    rows: list[OPEReport] = []
 
-    reports, maps, rows = [], [], []
+    def judge(probs: FloatArray, name: str, notes: tuple[str, ...]) -> tuple[OPEReport, SupportMap]:
+        parts = Segments.telling(dataset, probs, messages)
+        report = evaluate_policy(
+            dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages, calibration=calibration,
+            segments=parts.labels,
+        )  # fmt: skip
+        report = replace(report, notes=(*report.notes, *notes, *warnings))
+        return report, support_map(dataset, probs, policy=name, messages=messages, segments=parts)
+
     for name, folder in challengers.items():
         artifact = load_policy(Path(folder))
         probs, notes = probabilities(dataset, artifact)
-        report = judge(probs, name, notes)
-        maps.append(support_map(dataset, probs, policy=name, messages=messages))
+        report, drawn = judge(probs, name, notes)
+        maps.append(drawn)
         policy = artifact.policy
         if isinstance(policy, EpsilonGreedyPolicy) and policy.epsilon > 0:
             without = probabilities(dataset, replace(artifact, policy=policy.base))
-            bare = judge(without[0], f"{name} without exploration", without[1])
+            bare, _ = judge(without[0], f"{name} without exploration", without[1])
             rows.append(bare)
             report = replace(report, notes=(*report.notes, *exploration_notes(report, bare, policy.epsilon)))
         reports.append(report)
@@ -109,14 +115,14 @@ def evaluate_artifacts(
     role = "baseline" if champion is None else "champion"
     title = role if other.name in ("policy", role) else f"{role} ({other.name})"
     probs, notes = probabilities(dataset, other)
-    against = judge(probs, title, notes)
+    against, drawn = judge(probs, title, notes)
     evaluation = Evaluation(
         challengers=tuple(reports),
         champion=against,
         deciding=deciding or Deciding.of(reports[0]),
         references=tuple(rows),
         champion_is_baseline=champion is None,
-        maps=(*maps, support_map(dataset, probs, policy=title, messages=messages)),
+        maps=(*maps, drawn),
         directions=directions(Path(evaluation_dir).parent / "objectives.yaml"),
     )
     for report in reports:

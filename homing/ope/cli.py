@@ -61,7 +61,12 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--reward-range", action="append", default=[], metavar="NAME=LOW:HIGH", help="an objective's true range; repeat"
     )
-    parser.add_argument("--segments", metavar="FEATURE", help="context feature: support is asked of each segment too")
+    parser.add_argument(
+        "--segments",
+        metavar="FEATURE",
+        help="context feature whose segments are asked for support; "
+        "by default the one along which a policy departs most from the log",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of random draws (default: %(default)s)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
@@ -109,7 +114,7 @@ def evaluate(args: argparse.Namespace, judge: Judge | None) -> Evaluation:
     from homing.ope.evaluation import Evaluation
     from homing.ope.intervals import get_interval
     from homing.ope.messages import Messages
-    from homing.ope.support_map import support_map
+    from homing.ope.support_map import Segments, support_map
     from homing.policies import load_policy
 
     get_interval(args.interval)
@@ -123,14 +128,18 @@ def evaluate(args: argparse.Namespace, judge: Judge | None) -> Evaluation:
     reports, maps = [], []
     for folder, name in zip(folders, _names(folders), strict=True):
         probs, notes = probabilities(dataset, load_policy(folder))
+        if args.segments is None:
+            parts = Segments.telling(dataset, probs, messages)
+        else:
+            parts = Segments.of(dataset, args.segments)
         # The same draws for each, so that differences are paired.
         report = evaluate_policy(
             dataset, probs, q_hat=q_hat, estimators=estimators, level=args.level, interval=args.interval,
-            bounds=bounds, policy=name, messages=messages, calibration=calibration, segments=args.segments,
+            bounds=bounds, policy=name, messages=messages, calibration=calibration, segments=parts.labels,
             rng=np.random.default_rng(args.seed),
         )  # fmt: skip
         reports.append(replace(report, notes=(*report.notes, *notes)))
-        maps.append(support_map(dataset, probs, policy=name, messages=messages, segments=args.segments))
+        maps.append(support_map(dataset, probs, policy=name, messages=messages, segments=parts))
     champion = None if args.champion is None else reports.pop()
     if judge is None:
         deciding = Deciding.together(reports, champion, rng=np.random.default_rng(args.seed))

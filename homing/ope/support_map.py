@@ -29,6 +29,75 @@ ROWS_TRIED, FEATURES_TRIED = 20_000, 40
 OTHERS = "(others)"
 
 
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """A partition of the rows that is small enough to be looked at.
+
+    Attributes:
+        feature: what it is by.
+        names: of the segments, at most `MAX_SEGMENTS`; the smallest are joined.
+        code: int64 (n,), the segment of each row.
+    """
+
+    feature: str
+    names: tuple[str, ...]
+    code: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dataset: LoggedDataset, segments: str | ArrayLike) -> Segments:
+        """By a context feature, or by one label for each row (n,).
+
+        Raises:
+            InvalidInputError: if labels do not fit the log.
+            UnknownNameError: if there is no such feature.
+        """
+        if isinstance(segments, str):
+            names, code = _joined(context_segments(dataset, segments), _column(dataset, segments))
+            return cls(segments, names, code)
+        step = "One label for each row of the log."
+        return cls("segment", *_joined(check_shape("segments", segments, (dataset.n,), next_step=step).astype(str)))
+
+    @classmethod
+    def telling(cls, dataset: LoggedDataset, action_probs: FloatArray, messages: Messages) -> Segments:
+        """By the context feature along which a policy departs most from the log: where it sends some users what others
+        were sent, or what nobody of them was.
+
+        The departure is the mean over segments of KL(policy's mix of messages ‖ log's mix), less what it is without
+        segments and less what chance alone adds, (S - 1)(M - 1) / 2n. Found on a sample of the rows.
+
+        Args:
+            dataset: the log.
+            action_probs: (n, k), the policy's probabilities on the log's decisions.
+            messages: from `Messages.of(dataset)`.
+        """
+        names = (
+            [f"context[{i}]" for i in range(dataset.context.shape[1])]
+            if dataset.encoder is None
+            else list(dict.fromkeys(column.split("=", 1)[0] for column in dataset.encoder.context_names))
+        )
+        some = np.arange(0, dataset.n, max(1, dataset.n // ROWS_TRIED))
+        small, part = dataset.take(some), Messages(messages.names, messages.code[some])
+        probs, chose = action_probs[some], np.zeros((len(some), dataset.k))
+        chose[np.arange(len(some)), small.action] = 1.0
+        one = np.zeros(len(some), np.int64)
+        whole, whole_logged = (_by_segment(part, values, one, 1) for values in (probs, chose))
+        used = int(((whole + whole_logged) > 0).sum())
+        best, chosen = _departure(whole, whole_logged) + 1e-9, ""
+        for name in names[:FEATURES_TRIED]:
+            found = cls.of(small, name)
+            count = len(found.names)
+            mass, logged = (_by_segment(part, values, found.code, count) for values in (probs, chose))
+            gain = _departure(mass, logged) - (count - 1) * (used - 1) / (2 * len(some))
+            if gain > best:
+                best, chosen = gain, name
+        return cls.of(dataset, chosen) if chosen else cls("all rows", ("all rows",), np.zeros(dataset.n, np.int64))
+
+    @property
+    def labels(self) -> NDArray[np.str_] | None:
+        """The name of each row's segment (n,); None where there is only one."""
+        return np.asarray(self.names)[self.code] if len(self.names) > 1 else None
+
+
 @dataclass(frozen=True)
 class Cell:
     """One message in one segment.
@@ -89,7 +158,7 @@ def support_map(
     action_probs: FloatArray,
     *,
     policy: str = "policy",
-    segments: str | ArrayLike | None = None,
+    segments: Segments | str | ArrayLike | None = None,
     messages: Messages | None = None,
 ) -> SupportMap:
     """Hold a policy's choices against the log's, message by message and segment by segment.
@@ -104,8 +173,7 @@ def support_map(
         dataset: the log.
         action_probs: (n, k), the policy's probabilities on the log's decisions.
         policy: its name.
-        segments: a context feature, or one label for each row (n,); by default the feature along which the policy's
-            messages vary most (the largest mutual information of segment and message).
+        segments: a context feature, or one label for each row (n,); by default `Segments.telling`.
         messages: from `Messages.of(dataset)`, to save time.
 
     Raises:
@@ -129,15 +197,13 @@ def support_map(
     """
     known = messages or Messages.of(dataset)
     probs = np.asarray(action_probs, dtype=np.float64)
-    feature = segments if isinstance(segments, str) else "segment"
-    if segments is None:
-        feature, labels = _telling(dataset, probs, known)
-    elif isinstance(segments, str):
-        labels = context_segments(dataset, segments)
+    if isinstance(segments, Segments):
+        parts = segments
+    elif segments is None:
+        parts = Segments.telling(dataset, probs, known)
     else:
-        labels = np.asarray(segments)
-    labels = check_shape("segments", labels, (dataset.n,), next_step="One label for each row of the log.").astype(str)
-    names, at = _joined(labels, _column(dataset, feature))
+        parts = Segments.of(dataset, segments)
+    names, at = parts.names, parts.code
     rows = np.bincount(at, minlength=len(names))
     sent = _by_segment(known, probs, at, len(names))
     order = np.argsort(-sent.sum(axis=0), kind="stable")
@@ -164,13 +230,21 @@ def support_map(
             cells.append(
                 Cell(message, segment, share, float(logged[j] / rows[s]), int(logged[j]), ess, _verdict(share, ess))
             )
-    return SupportMap(policy, feature, tuple(shown), tuple(names), tuple(int(n) for n in rows), tuple(cells))
+    return SupportMap(policy, parts.feature, tuple(shown), names, tuple(int(n) for n in rows), tuple(cells))
 
 
 def _verdict(share: float, ess: float) -> Verdict:
     if share <= CAUTION_UNSUPPORTED or ess >= CAUTION_ESS:
         return "fine"
     return "refuse" if ess < REFUSE_ESS and share > REFUSE_UNSUPPORTED else "caution"
+
+
+def _by_segment(messages: Messages, probs: FloatArray, at: NDArray[np.int64], count: int) -> FloatArray:
+    """The policy's mass (segments, messages)."""
+    width = len(messages.names)
+    cell = at[:, None] * width + np.maximum(messages.code, 0)
+    found = np.bincount(cell.reshape(-1), weights=probs.reshape(-1), minlength=count * width)
+    return np.asarray(found.reshape(count, width), dtype=np.float64)
 
 
 def _column(dataset: LoggedDataset, feature: str) -> NDArray[np.floating] | None:
@@ -182,48 +256,26 @@ def _column(dataset: LoggedDataset, feature: str) -> NDArray[np.floating] | None
     return dataset.context[:, names.index(feature)] if feature in names else None
 
 
-def _joined(labels: NDArray[np.str_], value: NDArray[np.floating] | None = None) -> tuple[list[str], NDArray[np.int64]]:
+def _joined(
+    labels: NDArray[np.str_], value: NDArray[np.floating] | None = None
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Names of the largest segments by value, the others joined at the end, and each row's index."""
     names, at, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if value is not None:
         order = np.argsort(np.bincount(at.reshape(-1), weights=value) / counts, kind="stable")
         names, counts, at = names[order], counts[order], np.argsort(order)[at.reshape(-1)]
     if len(names) <= MAX_SEGMENTS:
-        return [str(name) for name in names], at.reshape(-1)
+        return tuple(str(name) for name in names), at.reshape(-1)
     kept = np.sort(np.argsort(-counts, kind="stable")[: MAX_SEGMENTS - 1])
     place = np.full(len(names), len(kept))
     place[kept] = np.arange(len(kept))
-    return [*(str(names[i]) for i in kept), OTHERS], place[at.reshape(-1)]
+    return (*(str(names[i]) for i in kept), OTHERS), place[at.reshape(-1)]
 
 
-def _by_segment(messages: Messages, probs: FloatArray, at: NDArray[np.int64], count: int) -> FloatArray:
-    """The policy's mass (segments, messages)."""
-    width = len(messages.names)
-    cell = at[:, None] * width + np.maximum(messages.code, 0)
-    found = np.bincount(cell.reshape(-1), weights=probs.reshape(-1), minlength=count * width)
-    return np.asarray(found.reshape(count, width), dtype=np.float64)
-
-
-def _telling(dataset: LoggedDataset, probs: FloatArray, messages: Messages) -> tuple[str, NDArray[np.str_]]:
-    """The context feature along which the policy's messages vary most, and its segments."""
-    names = (
-        [f"context[{i}]" for i in range(dataset.context.shape[1])]
-        if dataset.encoder is None
-        else list(dict.fromkeys(column.split("=", 1)[0] for column in dataset.encoder.context_names))
-    )
-    some = np.arange(0, dataset.n, max(1, dataset.n // ROWS_TRIED))
-    small, part = dataset.take(some), Messages(messages.names, messages.code[some])
-    best, chosen = 1e-9, ""
-    for name in names[:FEATURES_TRIED]:
-        known, at = _joined(context_segments(small, name))
-        gain = _information(_by_segment(part, probs[some], at, len(known)))
-        if gain > best:
-            best, chosen = gain, name
-    return (chosen, context_segments(dataset, chosen)) if chosen else ("all rows", np.full(dataset.n, "all rows"))
-
-
-def _information(mass: FloatArray) -> float:
-    """Mutual information, in nats, of row and column of a table of mass."""
-    share = mass / mass.sum()
-    apart = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
-    return float((share[share > 0] * np.log(share[share > 0] / apart[share > 0])).sum())
+def _departure(mass: FloatArray, logged: FloatArray) -> float:
+    """Mean over segments of KL(policy ‖ log) in nats, from tables (segments, messages) of choices; half a choice more
+    in each cell of the log keeps it finite."""
+    rows = mass.sum(axis=1, keepdims=True)
+    mine, theirs = mass / rows, (logged + 0.5) / (rows + 0.5 * mass.shape[1])
+    size = np.where(mine > 0, mine * np.log(np.where(mine > 0, mine, 1.0) / theirs), 0.0)
+    return float((size * rows).sum() / rows.sum())

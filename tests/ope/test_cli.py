@@ -9,7 +9,7 @@ import pytest
 from homing.cli import main
 from homing.log import OUTCOMES_SCHEMA, DecisionLog, decisions_schema, write_log
 from homing.ope import INTERVALS, compare_many, evaluate_policy
-from homing.policies import SilencePolicy, UniformPolicy, dataset_probs, load_policy, save_policy
+from homing.policies import FixedCandidatePolicy, SilencePolicy, UniformPolicy, dataset_probs, load_policy, save_policy
 
 RULES = """
 objectives:
@@ -95,20 +95,25 @@ def test_every_kind_of_interval(world, tmp_path, capsys, interval):
     assert f"clicked per decision, 95% intervals{shown}\n" in found[0]
 
 
-def decision_log(folder, n=300):
-    """Silence or a push, each with 1/2; half of the pushes are clicked."""
+GOALS = "version: 1\nobjectives:\n  click: {kinds: [clicked], window_hours: 24, aggregate: any}\n"
+
+
+def decision_log(folder, n=300, quiet_from=100):
+    """Silence or a push, each with 1/2; half of the pushes are clicked. From an age on, silence for sure."""
     names = ("message_id", "campaign", "domain", "channel", "slot")
     menu = [{**dict.fromkeys(names, name), "value": 0.0, "expires_at": None} for name in ("silence", "push")]
     decisions = [
         {"decision_id": f"d{i}", "user_id": f"u{i}", "decided_at": 60_000_000 * i, "policy": "coin@1",
-         "context": {"age": float(i % 50)}, "candidates": menu, "eligible": [True, True], "action": i % 2,
-         "propensity": 0.5, "propensities": None, "explored": True, "slice": "uniform"}
+         "context": {"age": float(i % 50)}, "candidates": menu, "eligible": [True, True],
+         "action": i % 2 * (i % 50 < quiet_from), "propensity": 0.5 if i % 50 < quiet_from else 1.0,
+         "propensities": None, "explored": True, "slice": "uniform"}
         for i in range(n)
     ]  # fmt: skip
     outcomes = [
         {"outcome_id": f"o{i}", "decision_id": f"d{i}", "user_id": f"u{i}", "kind": "clicked",
          "occurred_at": 60_000_000 * i + 1, "value": 1.0}
         for i in range(1, n, 4)
+        if i % 50 < quiet_from
     ]  # fmt: skip
     schema = decisions_schema({"age": pa.float64()})
     tables = pa.Table.from_pylist(decisions, schema=schema), pa.Table.from_pylist(outcomes, schema=OUTCOMES_SCHEMA)
@@ -122,7 +127,7 @@ def test_a_decision_log_needs_objectives_and_nothing_else(tmp_path, capsys):
     assert main(["ope", str(log), str(tmp_path / "uniform")]) == 2
     assert "--objectives == None, is needed for a decision log." in capsys.readouterr().err
     goals = tmp_path / "objectives.yaml"
-    goals.write_text("version: 1\nobjectives:\n  click: {kinds: [clicked], window_hours: 24, aggregate: any}\n")
+    goals.write_text(GOALS)
     words = [log, tmp_path / "uniform", "--objectives", goals, "--champion", tmp_path / "quiet"]
     assert main(["ope", *map(str, words), "--json", str(tmp_path / "found.json")]) == 0
     (value,) = json.loads((tmp_path / "found.json").read_text())["values"]
@@ -155,3 +160,16 @@ def test_mistakes_are_one_line(world, capsys, words, message):
     error = capsys.readouterr().err
     assert error.startswith("homing: ") and message in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_segment_that_was_never_sent_what_the_policy_sends_is_named(tmp_path, capsys):
+    """Users of 30 and more were always left alone; the policy writes to everyone. Nobody named the feature."""
+    log = decision_log(tmp_path / "log", n=4000, quiet_from=30)
+    (tmp_path / "objectives.yaml").write_text(GOALS)
+    save_policy(FixedCandidatePolicy(1), tmp_path / "always")
+    words = [log, tmp_path / "always", "--objectives", tmp_path / "objectives.yaml", "--json", tmp_path / "found.json"]
+    assert main(["ope", *map(str, words)]) == 1
+    assert "In age in (" in capsys.readouterr().out
+    found = json.loads((tmp_path / "found.json").read_text())
+    refused = [cell for cell in found["support_maps"][0]["cells"] if cell["verdict"] == "refuse"]
+    assert refused and {cell["message"] for cell in refused} == {"push"}

@@ -58,7 +58,7 @@ def test_verdicts(share, rows, verdict):
     assert framed == {verdict} - {"fine"}
 
 
-def test_the_feature_along_which_messages_vary_is_chosen():
+def test_the_feature_along_which_policy_and_log_part_is_chosen():
     data = log()
     by_coin = np.where(data.context[:, :1] == 1, [[0.1, 0.9]], [[0.9, 0.1]])
     by_number = np.where(data.context[:, 1:] > 0.5, [[0.1, 0.9]], [[0.9, 0.1]])
@@ -69,6 +69,11 @@ def test_the_feature_along_which_messages_vary_is_chosen():
     shares = [cell.policy_share for cell in found.cells if cell.message == "candidate 1"]
     assert shares == sorted(shares)
     assert support_map(data, np.full((400, 2), 0.5)).feature == "all rows"
+    # A policy that treats all alike, on a log that left one side of the coin alone.
+    quiet = log(action=np.where(data.context[:, 0] == 1, data.action, 0))
+    found = support_map(quiet, np.full((400, 2), 0.5))
+    assert found.feature == "context[0]"
+    assert [cell.verdict for cell in found.cells if cell.message == "candidate 1"] == ["refuse", "fine"]
 
 
 def test_what_is_rare_is_joined_and_nothing_is_lost():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from homing.learners.direct_method import Linear, Neural
     from homing.learners.doubly_robust import DoublyRobust
     from homing.learners.message_shares import MessageShares
+    from homing.learners.recovering_softmax import RecoveringSoftmax
     from homing.learners.reward_models import FittedModel, fit_reward_model
     from homing.learners.rules import BestCTR, Priority, Uniform
     from homing.learners.survival import SurvivalRule
@@ -26,6 +27,7 @@ LEARNERS = {
     "message-shares": ("message_shares", "MessageShares"),
     "neural": ("direct_method", "Neural"),
     "priority": ("rules", "Priority"),
+    "recovering-softmax": ("recovering_softmax", "RecoveringSoftmax"),
     "s-learner": ("uplift", "SLearner"),
     "survival-rule": ("survival", "SurvivalRule"),
     "t-learner": ("uplift", "TLearner"),
@@ -49,6 +51,7 @@ __all__ = [
     "MessageShares",
     "Neural",
     "Priority",
+    "RecoveringSoftmax",
     "SLearner",
     "SurvivalRule",
     "TLearner",

@@ -10,6 +10,7 @@ from homing.policies.neural import NeuralRewardModel
 from homing.policies.numerics import masked_softmax, uniform_probs
 from homing.policies.policy import Policy, sample_actions
 from homing.policies.q_values import QValues
+from homing.policies.recovering import Recency, RecoveringScorer
 from homing.policies.scorer import PredictingScorer, RewardModel, Scorer
 from homing.policies.send_if import SendIfPolicy, TwoModelScorer
 from homing.policies.shares import MessageSharesPolicy
@@ -33,6 +34,8 @@ __all__ = [
     "PolicyArtifact",
     "PredictingScorer",
     "QValues",
+    "Recency",
+    "RecoveringScorer",
     "RewardModel",
     "Scorer",
     "SendIfPolicy",

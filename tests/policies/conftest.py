@@ -19,6 +19,8 @@ from homing.policies import (
     NeuralRewardModel,
     PredictingScorer,
     QValues,
+    Recency,
+    RecoveringScorer,
     SendIfPolicy,
     SilencePolicy,
     SoftmaxPolicy,
@@ -98,6 +100,10 @@ def weibull(rng: np.random.Generator) -> WeibullVisitModel:
     )
 
 
+def recovering(rng: np.random.Generator, recency: Recency | None) -> RecoveringScorer:
+    return RecoveringScorer(rng.normal(size=(2, 4)) * 0.02, np.array([0, 1]), np.array([2]), recency)
+
+
 @pytest.fixture
 def instances(rng: np.random.Generator) -> dict[str, object]:
     """One policy around (or of) every registered type, by the type's name."""
@@ -117,6 +123,8 @@ def instances(rng: np.random.Generator) -> dict[str, object]:
         "clone": ClonePolicy(towers(rng, 1)),
         "neural-reward": SoftmaxPolicy(neural(rng), 0.5),
         "column-scores": SoftmaxPolicy(ColumnScorer(np.arange(1.0, C + 1), D)),
+        "recency": SoftmaxPolicy(recovering(rng, Recency(column=4, mean=9.0, scale=5.0, missing=3)), 0.01),
+        "recovering": GreedyPolicy(recovering(rng, None)),
         "send-if": SendIfPolicy(linear(rng), 0.2),
         "two-models": SoftmaxPolicy(TwoModelScorer(linear(rng), linear(rng)), 0.5),
         "weibull-visit": SendIfPolicy(weibull(rng), 0.1, "relative"),

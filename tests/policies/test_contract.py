@@ -9,7 +9,9 @@ from homing.errors import InvalidInputError
 from homing.policies import load_policy, sample_actions, save_policy, type_names
 
 #: They ignore weights by design; all others must change their choice with them.
-BLIND = {"uniform", "silence", "fixed", "message-shares", "clone", "weibull-visit", "column-scores"}
+BLIND = {
+    "uniform", "silence", "fixed", "message-shares", "clone", "weibull-visit", "column-scores", "recovering", "recency",
+}  # fmt: skip
 
 
 def test_every_type_has_an_instance(instances) -> None:

@@ -137,7 +137,7 @@ def test_the_fence_sees_a_breach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("homing.policies", {"torch", "mlflow", "ray", "kfp", "polars", "pandas"}),
         ("homing.decisions", {"torch", "mlflow", "ray", "kfp", "polars", "pandas", "scipy", "matplotlib"}),
         ("homing.registry", {"torch", "mlflow", "ray", "kfp"}),
-        ("homing.cli", {"torch", "mlflow", "ray", "kfp", "polars", "matplotlib"}),
+        ("homing.cli", {"torch", "mlflow", "ray", "kfp", "polars", "matplotlib", "numba"}),
         ("homing.ope", {"torch", "mlflow", "scipy", "matplotlib"}),
     ],
 )

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from homing.simulation.acting import AnyPolicy, Mixture, ObservationPolicy, OraclePolicy, decider
+    from homing.simulation.baselines import HighestValueRule
     from homing.simulation.counterfactuals import Individual, Twins, twins
     from homing.simulation.delivery import Delivery
     from homing.simulation.encode import ObservationEncoder, plain_encoder
+    from homing.simulation.export import Export, export_world
     from homing.simulation.log import LoggedWorld, log_decisions
     from homing.simulation.registry import WORLDS, make_world, world_names
     from homing.simulation.rollout import Rollout, simulate, true_difference, true_value, true_values
+    from homing.simulation.scores import Score, Scores, score_policies
     from homing.simulation.slices import Slices
     from homing.simulation.world import (
         PADDING,
@@ -40,7 +43,9 @@ _LATER = {
     "Delivery": "delivery",
     "Drifting": "wrappers",
     "Events": "world",
+    "Export": "export",
     "Feature": "world",
+    "HighestValueRule": "baselines",
     "Individual": "counterfactuals",
     "LoggedWorld": "log",
     "Mixture": "acting",
@@ -53,6 +58,8 @@ _LATER = {
     "PADDING": "world",
     "Restricted": "wrappers",
     "Rollout": "rollout",
+    "Score": "scores",
+    "Scores": "scores",
     "Slices": "slices",
     "Twins": "counterfactuals",
     "UNLINKED": "world",
@@ -62,9 +69,11 @@ _LATER = {
     "check_actions": "world",
     "check_world": "world",
     "decider": "acting",
+    "export_world": "export",
     "log_decisions": "log",
     "make_world": "registry",
     "plain_encoder": "encode",
+    "score_policies": "scores",
     "simulate": "rollout",
     "true_difference": "rollout",
     "true_value": "rollout",
@@ -83,7 +92,9 @@ __all__ = [
     "Delivery",
     "Drifting",
     "Events",
+    "Export",
     "Feature",
+    "HighestValueRule",
     "Individual",
     "LoggedWorld",
     "Mixture",
@@ -95,6 +106,8 @@ __all__ = [
     "Outcomes",
     "Restricted",
     "Rollout",
+    "Score",
+    "Scores",
     "Slices",
     "Twins",
     "World",
@@ -102,9 +115,11 @@ __all__ = [
     "check_actions",
     "check_world",
     "decider",
+    "export_world",
     "log_decisions",
     "make_world",
     "plain_encoder",
+    "score_policies",
     "simulate",
     "true_difference",
     "true_value",

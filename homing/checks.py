@@ -55,22 +55,21 @@ def check_shape(
     return out
 
 
-def check_finite(name: str, array: ArrayLike, *, next_step: str = "") -> NDArray[np.generic]:
-    """Return `array` if it holds neither NaN nor infinity."""
+def check_finite(name: str, array: ArrayLike, *, next_step: str = "", first: int = 0) -> NDArray[np.generic]:
+    """Return `array` if it holds neither NaN nor infinity; rows are told as counted from `first`."""
     out = np.asarray(array)
     if out.dtype.kind not in "biuf":
         raise _no_numbers(name, out, next_step)
     bad = ~np.isfinite(out)
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InvalidInputError(
-            describe(f"{name}[{_subscript(index)}]", float(out[index]), "must be finite", next_step)
-        )
+        place = f"{name}[{_subscript(index, first)}]"
+        raise InvalidInputError(describe(place, float(out[index]), "must be finite", next_step))
     return out
 
 
-def check_propensity(name: str, array: ArrayLike) -> NDArray[np.float64]:
-    """Return `array` as float64 if every value is in (0, 1].
+def check_propensity(name: str, array: ArrayLike, *, first: int = 0) -> NDArray[np.float64]:
+    """Return `array` as float64 if every value is in (0, 1]; rows are told as counted from `first`.
 
     >>> check_propensity("propensity", [0.5, 1.0]).dtype
     dtype('float64')
@@ -84,7 +83,7 @@ def check_propensity(name: str, array: ArrayLike) -> NDArray[np.float64]:
         index = tuple(int(i) for i in np.argwhere(bad)[0])
         raise InvalidInputError(
             describe(
-                f"{name}[{_subscript(index)}]",
+                f"{name}[{_subscript(index, first)}]",
                 float(out[index]),
                 "must be in (0, 1]",
                 "Log the probability with which the action was chosen.",
@@ -97,5 +96,5 @@ def _no_numbers(name: str, array: NDArray[np.generic], next_step: str = "") -> I
     return InvalidInputError(describe(f"{name}.dtype", str(array.dtype), "must be numbers", next_step))
 
 
-def _subscript(index: tuple[int, ...]) -> str:
-    return ", ".join(str(i) for i in index)
+def _subscript(index: tuple[int, ...], first: int) -> str:
+    return ", ".join(str(i) for i in (index[0] + first, *index[1:])) if index else ""

@@ -2,7 +2,7 @@
 
 `evaluate_policy` judges a policy per decision, `evaluate_sequential` per user over time; both return an `OPEReport`
 whose `support` says whether the log can answer at all. `compare` pairs two reports by user, `compare_many` several.
-`PolicySums` makes the same estimates of batches, for logs that do not fit memory.
+`evaluate_log` makes the same estimates of a log's parts, for logs that do not fit memory, of `PolicySums`.
 `evaluate_artifacts` does it all for saved policies on a saved log; `pareto` puts all objectives side by side,
 `support_map` all messages and segments.
 """
@@ -28,7 +28,7 @@ from homing.ope.intervals import INTERVALS, Bounds, Interval, empirical_likeliho
 from homing.ope.pareto import Pareto, pareto
 from homing.ope.report import OPEReport, compare, compare_many
 from homing.ope.sequential import SEQUENTIAL, LinearFQE, MessagesSent, SequentialEstimator, evaluate_sequential
-from homing.ope.sums import PolicySums, SumsReport
+from homing.ope.sums import Decisions, LogPart, PolicySums, SumsReport, evaluate_log
 from homing.ope.support import EventSupport, MessageSupport, Support, SupportLimits
 from homing.ope.support_map import SupportMap, support_map
 
@@ -38,12 +38,14 @@ __all__ = [
     "SEQUENTIAL",
     "Bounds",
     "Deciding",
+    "Decisions",
     "Estimate",
     "Estimator",
     "Evaluation",
     "EventSupport",
     "Interval",
     "LinearFQE",
+    "LogPart",
     "MessageSupport",
     "MessagesSent",
     "OPEReport",
@@ -62,6 +64,7 @@ __all__ = [
     "cross_fit",
     "empirical_likelihood",
     "evaluate_artifacts",
+    "evaluate_log",
     "evaluate_policy",
     "evaluate_sequential",
     "marginal_weights",

@@ -73,7 +73,7 @@ class PolicyTable:
         policy_total, eligible_total = np.zeros(width), np.zeros(width)
         for rows in pieces(n, k):
             part, allowed, action = probs[rows], dataset.eligible[rows], dataset.action[rows]
-            _check_piece(part, allowed, rows.start)
+            check_probs("action_probs", part, allowed, rows.start)
             cell = np.arange(len(part)) * k + action
             logged[rows] = part.reshape(-1).take(cell)
             policy_total += messages.totals(part, rows.start)
@@ -104,23 +104,32 @@ def check_action_probs(dataset: LoggedDataset, action_probs: ArrayLike) -> Float
     """
     probs = _shaped(dataset, action_probs)
     for rows in pieces(*probs.shape):
-        _check_piece(probs[rows], dataset.eligible[rows], rows.start)
+        check_probs("action_probs", probs[rows], dataset.eligible[rows], rows.start)
     return probs
+
+
+def check_probs(name: str, probs: ArrayLike, eligible: NDArray[np.bool_], first: int = 0) -> FloatArray:
+    """Return some rows of a policy's probabilities, of which the first is row `first` of the log; see above.
+
+    Args:
+        name: what errors call them.
+        probs: (b, k).
+        eligible: bool (b, k).
+        first: row of the log.
+    """
+    out = np.asarray(check_shape(name, probs, eligible.shape), dtype=np.float64)
+    # One that is not finite makes a total that is not 1. (Of short rows `einsum` is the faster sum.)
+    whole = (np.abs(np.einsum("nk->n", out) - 1.0) <= 1e-6).all()
+    if not (whole and out.min(initial=0.0) >= 0.0 and (eligible.all() or not out[~eligible].any())):
+        raise _broken(name, out, eligible, first)
+    return out
 
 
 def _shaped(dataset: LoggedDataset, action_probs: ArrayLike) -> FloatArray:
     return np.asarray(check_shape("action_probs", action_probs, (dataset.n, dataset.k)), dtype=np.float64)
 
 
-def _check_piece(probs: FloatArray, eligible: NDArray[np.bool_], first: int) -> None:
-    """Probabilities of some rows, of which the first is row `first` of the log."""
-    # One that is not finite makes a total that is not 1. (Of short rows `einsum` is the faster sum.)
-    whole = (np.abs(np.einsum("nk->n", probs) - 1.0) <= 1e-6).all()
-    if not (whole and probs.min() >= 0.0 and (eligible.all() or not probs[~eligible].any())):
-        raise _broken(probs, eligible, first)
-
-
-def _broken(probs: FloatArray, eligible: NDArray[np.bool_], first: int) -> InvalidInputError:
+def _broken(name: str, probs: FloatArray, eligible: NDArray[np.bool_], first: int) -> InvalidInputError:
     finite = np.isfinite(probs)
     for found, bound, step in (
         (~finite, "must be finite", "Look for NaN in the policy's scores."),
@@ -130,12 +139,12 @@ def _broken(probs: FloatArray, eligible: NDArray[np.bool_], first: int) -> Inval
     ):  # fmt: skip
         if found.any():
             row, column = (int(i) for i in np.argwhere(found)[0])
-            name = f"action_probs[{first + row}, {column}]"
-            return InvalidInputError(describe(name, float(probs[row, column]), bound, step))
+            place = f"{name}[{first + row}, {column}]"
+            return InvalidInputError(describe(place, float(probs[row, column]), bound, step))
     totals = probs.sum(axis=1)
     row = int(np.argmax(np.abs(totals - 1.0) > 1e-6))
-    name = f"action_probs[{first + row}].sum()"
-    return InvalidInputError(describe(name, float(totals[row]), "must be 1", "Normalise over the eligible."))
+    place = f"{name}[{first + row}].sum()"
+    return InvalidInputError(describe(place, float(totals[row]), "must be 1", "Normalise over the eligible."))
 
 
 def _predictions(dataset: LoggedDataset, q_hat: ArrayLike) -> FloatArray:

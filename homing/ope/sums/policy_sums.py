@@ -7,20 +7,22 @@ between policies, estimators and objectives: what is kept does not grow with the
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from homing.checks import check_finite, check_one_of, check_probability, check_shape
-from homing.errors import InvalidInputError, SupportError, describe, unknown_name
-from homing.ope.estimate import Clusters, Estimate, t_quantile
-from homing.ope.estimators import Estimator, RowEstimate, Rows, get_estimator
+from homing.errors import InvalidInputError, SupportError, describe
+from homing.ope.estimate import Clusters
+from homing.ope.estimators import Estimator, Rows, get_estimator
 from homing.ope.report import LOGGED
+from homing.ope.sums.decisions import Asked, Decisions, Model, predictions, probabilities
+from homing.ope.sums.report import SumsReport
+from homing.ope.sums.terms import settled, terms_of
+from homing.ope.sums.users import UserSums
+from homing.ope.table import check_probs
 
 FloatArray = NDArray[np.float64]
 Cluster = Literal["user", "whole-users", "decision"]
@@ -71,9 +73,10 @@ class PolicySums:
         cluster: Cluster = "user",
     ) -> None:
         self.objectives, self.policies = _names("objectives", objectives), _names("policies", policies)
-        self.estimators = tuple(_settled(get_estimator(item)) for item in estimators)
+        self.estimators = tuple(settled(get_estimator(item)) for item in estimators)
         _names("estimators", [item.name for item in self.estimators])
-        self.cluster = check_one_of("cluster", cluster, CLUSTERS)
+        check_one_of("cluster", cluster, CLUSTERS)
+        self.cluster: Cluster = cluster
         self.n = 0
         self.max_weight = dict.fromkeys(self.policies, 0.0)
         self._columns: dict[str, int] = {_COUNT: 0}
@@ -81,7 +84,7 @@ class PolicySums:
         self._clusters = 0
         self._total = np.zeros(0)
         self._products = np.zeros((0, 0))
-        self._users = _Users()
+        self._users = UserSums()
 
     def add(
         self,
@@ -91,6 +94,7 @@ class PolicySums:
         weight: Mapping[str, ArrayLike],
         q_logged: ArrayLike | None = None,
         q_policy: Mapping[str, ArrayLike] | None = None,
+        first: int | None = None,
     ) -> None:
         """Add a batch of b decisions.
 
@@ -100,6 +104,7 @@ class PolicySums:
             weight: π(a | x) / propensity (b,) of each policy.
             q_logged: (b, m), the reward model's predictions for what was done.
             q_policy: (b, m) of each policy, Σ_a π(a | x) q̂(x, a).
+            first: row of the whole log that errors count from; by default what was added so far.
 
         Raises:
             InvalidInputError: if shapes do not fit, a number is not finite, a weight is negative, or a policy or what
@@ -107,7 +112,8 @@ class PolicySums:
         """
         r = np.asarray(reward, dtype=np.float64)
         b, m = len(r), len(self.objectives)
-        check_finite("reward", check_shape("reward", r, (b, m)))
+        start = self.n if first is None else first
+        check_finite("reward", check_shape("reward", r, (b, m)), first=start)
         q = None if q_logged is None else np.asarray(check_shape("q_logged", q_logged, (b, m)), dtype=np.float64)
         if b == 0:
             return
@@ -118,14 +124,14 @@ class PolicySums:
             columns[f"{LOGGED}/{objective}"] = r[:, j]
             ratios[LOGGED, LOGGED, objective] = ((f"{LOGGED}/{objective}", _COUNT),)
         for policy in self.policies:
-            w = _of("weight", weight, policy, (b,))
+            w = _of("weight", weight, policy, (b,), start)
             if w.min() < 0:
                 row = int(np.argmin(w))
-                raise InvalidInputError(describe(f"weight[{policy!r}][{row}]", float(w[row]), "must be >= 0"))
+                raise InvalidInputError(describe(f"weight[{policy!r}][{start + row}]", float(w[row]), "must be >= 0"))
             tops[policy] = max(self.max_weight[policy], float(w.max()))
             columns[f"{policy}/weight"], columns[f"{policy}/weight²"] = w, w * w
             needs = any(item.needs_q_hat for item in self.estimators)
-            expected = _of("q_policy", q_policy or {}, policy, (b, m)) if needs else None
+            expected = _of("q_policy", q_policy or {}, policy, (b, m), start) if needs else None
             if needs and q is None:
                 raise InvalidInputError(describe("q_logged", None, "must be given", "An estimator uses the model."))
             for j, objective in enumerate(self.objectives):
@@ -133,7 +139,7 @@ class PolicySums:
                     w, r[:, j], None if q is None else q[:, j], None if expected is None else expected[:, j]
                 )  # fmt: skip
                 for estimator in self.estimators:
-                    terms = _terms(estimator, rows)
+                    terms = terms_of(estimator, rows)
                     place = f"{policy}/{estimator.name}/{objective}"
                     over = {"mean": _COUNT, "weighted": f"{policy}/weight"}
                     columns |= {f"{place}/{kind}": term for kind, term in terms.items()}
@@ -143,6 +149,68 @@ class PolicySums:
         self._put(user, z)
         self.n += b
         self.max_weight = tops
+
+    def add_decisions(self, decisions: Decisions, policies: Mapping[str, Asked], *, q_hat: Model | None = None) -> None:
+        """Add decisions as they stand in a log: policies are asked what they would do, the model what comes of it.
+
+        Args:
+            decisions: b of them.
+            policies: those of `policies` by name: policies, artifacts, or functions that give probabilities (b, k).
+            q_hat: a reward model's artifact, or a function that gives predictions (b, k, m).
+
+        Raises:
+            InvalidInputError: if probabilities are not a policy's, or predictions are not finite. Nothing is added.
+        """
+        b, k = decisions.eligible.shape
+        at, m, first = np.arange(b), len(self.objectives), decisions.first
+        q = q_logged = None
+        if q_hat is not None:
+            found = check_shape("q_hat", predictions(q_hat, decisions, self.objectives), (b, k, m))
+            q = np.asarray(check_finite("q_hat", found, first=first), dtype=np.float64)
+            q_logged = q[at, decisions.action]
+        weight, q_policy = {}, {}
+        for name in self.policies:
+            if name not in policies:
+                raise InvalidInputError(describe("policies", sorted(policies), f"must hold {name!r}"))
+            probs = check_probs(f"probabilities of {name!r}", probabilities(policies[name], decisions),
+                                decisions.eligible, first)  # fmt: skip
+            weight[name] = probs[at, decisions.action] / decisions.propensity
+            if q is not None:
+                q_policy[name] = np.einsum("nk,nkm->nm", probs, q)
+        user, reward = decisions.user, decisions.reward
+        self.add(user=user, reward=reward, weight=weight, q_logged=q_logged, q_policy=q_policy, first=first)
+
+    def like(self) -> PolicySums:
+        """Empty sums with the same settings."""
+        return PolicySums(self.objectives, policies=self.policies, estimators=self.estimators, cluster=self.cluster)
+
+    def divided(self, shares: int) -> list[PolicySums]:
+        """Sums whose users are disjoint and which merge to these; all in the first where users are not kept.
+
+        A user is in the same share of every part of a log, so that shares can be merged and settled apart.
+        """
+        others = [self.like() for _ in range(shares - 1)]
+        if self.cluster != "user" or not others or not self.n:
+            return [self, *others]
+        out = [self.like(), *others]
+        for one, users in zip(out, self._users.divided(shares), strict=True):
+            keys, z = users.all()
+            if len(keys):
+                one._columns, one._ratios = dict(self._columns), dict(self._ratios)
+                one._total, one._products, one._users = z.sum(axis=0), np.zeros_like(self._products), users
+                one.n, one.max_weight = round(float(z[:, self._columns[_COUNT]].sum())), dict(self.max_weight)
+        return out
+
+    def settled(self) -> PolicySums:
+        """These sums as `whole-users`, their users forgotten: what is merged later must hold none of them."""
+        if self.cluster != "user":
+            return self
+        out = PolicySums(self.objectives, policies=self.policies, estimators=self.estimators, cluster="whole-users")
+        keys, z = self._users.all()
+        out._columns, out._ratios, out._total = self._columns, self._ratios, self._total
+        out._clusters, out._products = len(keys), z.T @ z
+        out.n, out.max_weight = self.n, self.max_weight
+        return out
 
     def merge(self, other: PolicySums) -> None:
         """Add the sums of another part of the log, made with the same settings.
@@ -250,209 +318,14 @@ class PolicySums:
         self._total = self._total + z.sum(axis=0)
 
 
-@dataclass(frozen=True, eq=False)
-class SumsReport:
-    """Estimates of several policies on several objectives, with their joint covariance.
-
-    Attributes:
-        objectives, policies, estimators: names.
-        n: decisions.
-        n_users: independent clusters.
-        level: nominal coverage of intervals.
-        keys: (policy, estimator, objective) of each of e estimates; the log's own mean is under `logged` for both.
-        values: (e,).
-        covariances: (e, e), of the estimation errors.
-        ess: effective sample size of each policy's weights, (Σ w)² / Σ w².
-        weight_mean: of each policy; 1 up to its error where propensities are right.
-        max_weight: of each policy.
-    """
-
-    objectives: tuple[str, ...]
-    policies: tuple[str, ...]
-    estimators: tuple[str, ...]
-    n: int
-    n_users: int
-    level: float
-    keys: tuple[tuple[str, str, str], ...]
-    values: FloatArray
-    covariances: FloatArray
-    ess: Mapping[str, float]
-    weight_mean: Mapping[str, float]
-    max_weight: Mapping[str, float]
-
-    def estimate(self, objective: str, estimator: str, policy: str | None = None) -> Estimate:
-        """One value with its interval; `logged` as the estimator is the log's own mean."""
-        return self._combined({objective: 1.0}, estimator, {self._policy(policy, estimator): 1.0})
-
-    def weighted(self, weights: Mapping[str, float], estimator: str, policy: str | None = None) -> Estimate:
-        """Σ_j weights_j V_j with the interval of the sum: objectives depend on each other.
-
-        Args:
-            weights: by objective; those left out count 0.
-        """
-        return self._combined(weights, estimator, {self._policy(policy, estimator): 1.0})
-
-    def difference(
-        self, challenger: str, champion: str, weights: str | Mapping[str, float], estimator: str
-    ) -> Estimate:
-        """Challenger minus champion, paired by user, on one objective or on a weighted sum of them."""
-        chosen = {weights: 1.0} if isinstance(weights, str) else weights
-        return self._combined(chosen, estimator, {challenger: 1.0, champion: -1.0})
-
-    def covariance(self, estimator: str, policy: str | None = None) -> FloatArray:
-        """Covariance (m, m) between the objectives' errors."""
-        name = self._policy(policy, estimator)
-        places = [self._place(name, estimator, objective) for objective in self.objectives]
-        return self.covariances[np.ix_(places, places)]
-
-    def pareto(self, estimator: str, directions: Mapping[str, str] | None = None) -> tuple[str, ...]:
-        """Policies that no other one beats: as good on every objective, better on one, by the point estimates.
-
-        A preview: look at `difference` before believing that one dominates another.
-
-        Args:
-            estimator: whose values.
-            directions: `maximize` (which is meant where nothing is said) or `minimize`, by objective.
-        """
-        for objective, direction in (directions or {}).items():
-            check_one_of(f"directions[{objective!r}]", direction, ("maximize", "minimize"))
-        sign = np.array([-1.0 if (directions or {}).get(name) == "minimize" else 1.0 for name in self.objectives])
-        table = np.array(
-            [[self.values[self._place(p, estimator, o)] for o in self.objectives] for p in self.policies]
-        ) * sign  # fmt: skip
-        beaten = (table[None] >= table[:, None]).all(axis=2) & (table[None] > table[:, None]).any(axis=2)
-        return tuple(name for name, worse in zip(self.policies, beaten.any(axis=1), strict=True) if not worse)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for strict JSON; covariances are left out."""
-        half = t_quantile(self.level, self.n_users - 1)
-        errors = np.sqrt(np.diag(self.covariances).clip(0.0))
-        return {
-            "objectives": list(self.objectives),
-            "policies": list(self.policies),
-            "estimators": list(self.estimators),
-            "n": self.n,
-            "n_users": self.n_users,
-            "level": self.level,
-            "estimates": [
-                {"policy": policy, "estimator": estimator, "objective": objective, "value": float(value),
-                 "std_error": float(error), "lower": float(value - half * error), "upper": float(value + half * error)}
-                for (policy, estimator, objective), value, error in zip(self.keys, self.values, errors, strict=True)
-            ],
-            "ess": dict(self.ess),
-            "weight_mean": dict(self.weight_mean),
-            "max_weight": dict(self.max_weight),
-        }  # fmt: skip
-
-    def _policy(self, policy: str | None, estimator: str) -> str:
-        if estimator == LOGGED:
-            return LOGGED
-        if policy is None and len(self.policies) > 1:
-            raise InvalidInputError(describe("policy", None, f"must be one of {', '.join(map(repr, self.policies))}"))
-        return self.policies[0] if policy is None else policy
-
-    def _place(self, policy: str, estimator: str, objective: str) -> int:
-        for kind, name, known in (
-            ("objective", objective, self.objectives),
-            ("policy", policy, (*self.policies, LOGGED)),
-            ("estimator", estimator, (*self.estimators, LOGGED)),
-        ):
-            if name not in known:
-                raise unknown_name(kind, name, known)
-        return self.keys.index((policy, estimator, objective))
-
-    def _combined(self, weights: Mapping[str, float], estimator: str, policies: Mapping[str, float]) -> Estimate:
-        c = np.zeros(len(self.keys))
-        for policy, sign in policies.items():
-            for objective, weight in weights.items():
-                c[self._place(policy, LOGGED if policy == LOGGED else estimator, objective)] += sign * weight
-        value, error = float(c @ self.values), math.sqrt(max(float(c @ self.covariances @ c), 0.0))
-        df = self.n_users - 1
-        half = t_quantile(self.level, df) * error
-        return Estimate(value, error, value - half, value + half, self.level, df)
-
-
-class _Users:
-    """Sums z (G, D) by user key, sorted; what is new is kept apart until it is as much as what is old."""
-
-    def __init__(self) -> None:
-        self._keys: NDArray[Any] = np.zeros(0, np.int64)
-        self._z: FloatArray = np.zeros((0, 0))
-        self._new: list[tuple[NDArray[Any], FloatArray]] = []
-        self._waiting = 0
-
-    def add(self, keys: NDArray[Any], z: FloatArray) -> None:
-        if not len(keys):
-            return
-        self._new.append((keys, z))
-        self._waiting += len(keys)
-        if self._waiting > len(self._keys):  # so that each sum is moved a logarithmic number of times
-            self._fold()
-
-    def all(self) -> tuple[NDArray[Any], FloatArray]:
-        self._fold()
-        return self._keys, self._z
-
-    def _fold(self) -> None:
-        if not self._new:
-            return
-        parts = [*([(self._keys, self._z)] if len(self._keys) else []), *self._new]
-        keys = np.concatenate([key for key, _ in parts])
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-        self._z = np.add.reduceat(np.concatenate([z for _, z in parts])[order], starts, axis=0)
-        self._keys, self._new, self._waiting = keys[starts], [], 0
-
-
-def _terms(estimator: Estimator, rows: Rows) -> dict[str, FloatArray]:
-    """Per-row terms: V = Σ mean / n + Σ weighted / Σ w, whatever part of the log the rows are."""
-    try:
-        found = estimator(rows)
-    except SupportError:  # a batch without weight may be part of a log with some
-        found = estimator(dataclasses.replace(rows, weight=np.ones_like(rows.weight)))
-        return {**_parts(found), "weighted": np.zeros_like(rows.weight)}
-    if found.weighted is not None and found.weighted[0] is not rows.weight:
-        bound = "must be normalised by decisions or by π / propensity"
-        raise InvalidInputError(describe(f"estimator {estimator.name!r}", "normalised by other weights", bound))
-    return _parts(found)
-
-
-def _parts(found: RowEstimate) -> dict[str, FloatArray]:
-    """The terms of which an estimate is made: those that are a mean, those of a weighted mean, or both."""
-    if found.weighted is None:
-        return {"mean": found.influence + found.value}
-    weights, influence = found.weighted
-    ratio = float(found.details.get("correction", found.value))
-    out = {"weighted": influence * weights.mean() + weights * ratio}
-    if influence is not found.influence:
-        out["mean"] = found.influence - influence + (found.value - ratio)
-    return out
-
-
-def _settled(estimator: Estimator) -> Estimator:
-    """The estimator, if no setting of it is left to the length of the log."""
-    for item in dataclasses.fields(estimator):  # type: ignore[arg-type]  # estimators are dataclasses
-        if getattr(estimator, item.name) is None:
-            raise InvalidInputError(
-                describe(
-                    f"{item.name} of {estimator.name!r}",
-                    None,
-                    "must be a number",
-                    f"By default it follows from the log's length; write {type(estimator).__name__}({item.name}=…).",
-                )
-            )
-    return estimator
-
-
 def _names(kind: str, names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str) or not names or len(set(names)) < len(names) or LOGGED in names:
         raise InvalidInputError(describe(kind, names, f"must be distinct names, at least one, none of them {LOGGED!r}"))
     return tuple(names)
 
 
-def _of(what: str, given: Mapping[str, ArrayLike], policy: str, shape: tuple[int, ...]) -> FloatArray:
+def _of(what: str, given: Mapping[str, ArrayLike], policy: str, shape: tuple[int, ...], first: int) -> FloatArray:
     if policy not in given:
         raise InvalidInputError(describe(what, sorted(given), f"must hold {policy!r}", "Each policy needs its own."))
     name = f"{what}[{policy!r}]"
-    return np.asarray(check_finite(name, check_shape(name, given[policy], shape)), dtype=np.float64)
+    return np.asarray(check_finite(name, check_shape(name, given[policy], shape), first=first), dtype=np.float64)

@@ -1,0 +1,134 @@
+"""One contract for every engine; that of Ray runs in one session, which is slow to start."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from homing.engines import ENGINES, Engine, InProcess, get_engine
+from homing.engines.ray import OnRay
+from homing.errors import InvalidInputError, MissingDependencyError, UnknownNameError
+from homing.ope import evaluate_log
+
+LINES = ["to be or not to be", "that is the question", "whether to suffer"]
+WORDS = {"to": 3, "be": 2, "or": 1, "not": 1, "that": 1, "is": 1, "the": 1, "question": 1, "whether": 1, "suffer": 1}
+
+
+def count(engine: Engine, lines: list[str], before: Callable[[str], None] = lambda line: None) -> dict[str, int]:
+    """How often each word comes, by another route than a dictionary of the whole."""
+
+    def split(line: str, shares: int) -> list[list[str]]:
+        before(line)
+        return [[word for word in line.split() if sum(map(ord, word)) % shares == share] for share in range(shares)]
+
+    def merge(one: list[str], other: list[str]) -> list[str]:
+        return one + other
+
+    def finish(words: list[str]) -> dict[str, int]:
+        return {word: words.count(word) for word in words}
+
+    found: dict[str, int] = {}
+    for share in engine.map_reduce(lines, split, merge, finish):
+        assert not found.keys() & share.keys(), "a word is in one share only"
+        found |= share
+    return found
+
+
+def contract(engine: Engine) -> None:
+    assert isinstance(engine, Engine)
+    assert count(engine, LINES) == count(engine, LINES[::-1]) == WORDS
+    assert count(engine, LINES[:1]) == {"to": 2, "be": 2, "or": 1, "not": 1}
+    with pytest.raises(InvalidInputError, match=r"items == \[\], must be at least one"):
+        count(engine, [])
+
+    def refuse(line: str) -> None:
+        if "question" in line:
+            raise InvalidInputError("row 7 == 'question', must be an answer.")
+
+    with pytest.raises(InvalidInputError) as error:
+        count(engine, LINES, refuse)
+    assert str(error.value) == "row 7 == 'question', must be an answer."
+
+
+def test_the_contract_holds_in_process() -> None:
+    contract(get_engine("process"))
+
+
+def test_engines_go_by_name() -> None:
+    assert ENGINES == ("process", "ray") and get_engine("ray") == OnRay()
+    mine = InProcess()
+    assert get_engine(mine) is mine
+    with pytest.raises(UnknownNameError, match=r"engine == 'rai', must be one of 'process', 'ray'. Did you mean 'ray'"):
+        get_engine("rai")
+    with pytest.raises(InvalidInputError, match="shares == 0, must be a finite number > 0"):
+        OnRay(shares=0)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match=re.escape("pip install 'homing[scale]'")):
+        count(get_engine("ray"), LINES)
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """A Ray cluster of this machine alone. Its sockets need a short path."""
+    import ray
+
+    folder = tempfile.mkdtemp(prefix="ray-")
+    ray.init(
+        address="local", _temp_dir=folder, num_cpus=2, include_dashboard=False, log_to_driver=False,
+        object_store_memory=10**8,
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+    gc.collect()  # its processes' handles, while their warnings are expected
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.usefixtures("cluster")
+def test_the_contract_holds_on_ray_and_numbers_are_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
+    import ray.data
+
+    contract(get_engine("ray"))
+    contract(OnRay(shares=1))
+
+    # A worker that dies at its work: the line is counted again, and once.
+    mark = tmp_path / "died"
+
+    def die_once(line: str) -> None:
+        if "question" in line and not mark.exists():
+            mark.touch()
+            os._exit(1)
+
+    assert count(OnRay(shares=3), LINES, die_once) == WORDS and mark.exists()
+
+    # Users' rows stand in every part.
+    n = 900
+    action = rng.integers(0, 2, n)
+    log = pa.table({
+        "user_id": [f"u{i}" for i in rng.integers(0, 200, n)], "eligible": [[True, True]] * n, "action": action,
+        "propensity": np.full(n, 0.5), "clicked": rng.random(n) < 0.2 + 0.2 * action, "spend": rng.gamma(2.0, 3.0, n),
+    })  # fmt: skip
+    parts = [log.slice(start, 300) for start in (0, 300, 600)]
+    bold, mild = [0.1, 0.9], [0.4, 0.6]
+    asked = {"bold": lambda rows: [bold] * len(rows), "mild": lambda rows: [mild] * len(rows)}
+    wanted = evaluate_log(parts, asked, objectives=["clicked", "spend"])
+    for source in (parts, parts[::-1], ray.data.from_arrow(parts)):
+        found = evaluate_log(source, asked, objectives=["clicked", "spend"], engine=OnRay(shares=2))
+        assert (found.n, found.n_users, found.keys) == (n, wanted.n_users, wanted.keys)
+        assert found.max_weight == {"bold": 1.8, "mild": 1.2}
+        assert found.values == pytest.approx(wanted.values, rel=1e-12)
+        assert found.covariances == pytest.approx(wanted.covariances, rel=1e-9, abs=1e-15)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from homing.errors import MissingDependencyError
@@ -20,6 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(function: F) -> F:
     """Compile a function when it is first called; kept on disk for the next process.
 
+    What was kept is compiled anew when its module has changed, another one of its folder (if that is not this one), or
+    `draws`.
+
     Floating-point operations are not reordered, so that results are the same on every machine; the global interpreter
     lock is let go, so that threads run beside each other.
 
@@ -34,12 +39,27 @@ def compiled(function: F) -> F:
         >>> total(np.array([1.0, 2.0])), as_python(total)([1.0, 2.0])
         (3.0, 3.0)
     """
-    return cast(F, numba.njit(nogil=True, cache=_on_disk(function))(function))
+    on_disk = _on_disk(function)
+    dispatcher = numba.njit(nogil=True, cache=on_disk)(function)
+    if on_disk:
+        # Numba takes what it kept for good as long as the function's own file has not changed; what the function calls
+        # is part of the machine code too.
+        cache = dispatcher._cache._cache_file
+        cache._source_stamp = (cache._source_stamp, _sources(Path(function.__code__.co_filename).parent))
+    return cast(F, dispatcher)
 
 
 def as_python(function: F) -> F:
     """The Python function behind a compiled one; what it calls stays compiled."""
     return cast(F, getattr(function, "py_func", function))
+
+
+@lru_cache
+def _sources(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of the modules from which functions of this folder call compiled functions."""
+    room = Path(__file__).parent
+    files = [room / "draws.py", *(sorted(folder.glob("*.py")) if folder != room else ())]
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 def _on_disk(function: Callable[..., Any]) -> bool:

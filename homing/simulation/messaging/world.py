@@ -13,7 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from homing.errors import InvalidInputError, describe
-from homing.log import SILENCE
+from homing.log import SILENCE, Objectives
+from homing.simulation.acting import Mixture
 from homing.simulation.base import ArrayWorld
 from homing.simulation.messaging.dynamics import EVENT, KINDS, MOST_EVENTS, OBJECTIVES, Season, advance, decode
 from homing.simulation.messaging.opportunities import WARM_UP, refresh_all
@@ -28,6 +29,7 @@ from homing.simulation.messaging.parameters import (
     MessagingParameters,
     numbers,
 )
+from homing.simulation.messaging.rules import behaviour_policy
 from homing.simulation.messaging.seeing import find_asked, foresee, show
 from homing.simulation.messaging.users import FloatArray, IntArray, Users, make_users, populate, shift_interests
 from homing.simulation.world import Catalogue, Events, Feature, Observation, Outcomes
@@ -45,6 +47,20 @@ CONTEXT = (
     *(Feature(f"affinity_{domain}") for domain in DOMAINS), Feature("waiting"),
 )  # fmt: skip
 CANDIDATE = (Feature("affinity"), Feature("days_since_template"), Feature("hours_waiting"))
+#: Every outcome counts once: for the decision that it names, or else for the user's latest. So the rewards of a user's
+#: rows add up to what happened to them since the first.
+LOGGED = {
+    name: {"kinds": kinds, "window_hours": 24.0 * 28, "aggregate": how, "attribute_unlinked": True, "direction": best}
+    for name, kinds, how, best in (
+        ("clicked", ["clicked"], "count", "maximize"),
+        ("sessions", ["session"], "count", "maximize"),
+        ("listening_hours", ["session"], "sum", "maximize"),
+        ("converted", ["converted"], "count", "maximize"),
+        ("cancelled", ["custom:cancelled"], "count", "minimize"),
+        ("churned", ["churned"], "count", "minimize"),
+        ("opted_out", ["disabled", "unsubscribed"], "count", "minimize"),
+    )
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +134,7 @@ class MessagingWorld(ArrayWorld[Users]):
         "churned": -30.0, "opted_out": -4.0,
     }  # fmt: skip
     kinds = KINDS
+    log_objectives = Objectives.from_dict({"objectives": LOGGED})
 
     def __init__(
         self, parameters: MessagingParameters | None = None, drift: Drift | None = None, threads: int = 1
@@ -129,6 +146,10 @@ class MessagingWorld(ArrayWorld[Users]):
         self.threads = threads
         self.catalogue = _catalogue(recap=self.drift.new_campaign_day is not None)
         self._numbers = numbers(self.parameters)
+
+    def behaviour_policy(self) -> Mixture:
+        """What an ordinary product does here: priorities at face value, some chance, a uniform slice."""
+        return behaviour_policy()
 
     def truth(self) -> Truth:
         """What no log holds about the candidates of the current observation; see `state` for the users themselves."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from homing.errors import InvalidInputError, UnknownNameError
-from homing.simulation import Mixture, Observation, simulate
+from homing.log import build_dataset, validate
+from homing.simulation import Mixture, Observation, log_decisions, simulate
 from homing.simulation.acting import decider, play
 from homing.simulation.messaging import Drift, MessagingParameters, MessagingWorld, behaviour_policy
 from homing.simulation.messaging.dynamics import KINDS, OBJECTIVES
@@ -286,3 +287,18 @@ def test_a_rollout_under_the_behaviour_policy_does_not_depend_on_threads() -> No
         for threads in (1, 2)
     ]
     assert (runs[0].total == runs[1].total).all()
+
+
+def test_its_log_gives_back_what_happened_since_each_users_first_decision() -> None:
+    world = MessagingWorld()
+    log = log_decisions(world, world.behaviour_policy(), days=6, n_users=150, seed=1)
+    assert validate(log).ok
+    data = build_dataset(log, world.log_objectives)
+    assert data.objectives == world.objectives
+    world.reset(150, 1)
+    total, met = np.zeros(len(OBJECTIVES)), np.zeros(150, dtype=bool)
+    for step in play(world, decider(world, world.behaviour_policy()), steps=24, n_users=150, seed=1):
+        met[step.observation.user] = True
+        total += step.outcomes.reward[met].sum(axis=0)
+    assert total[:3].all()
+    assert data.reward.sum(axis=0) == pytest.approx(total)

@@ -89,19 +89,27 @@ def evaluate_artifacts(
     maps: list[SupportMap] = []
     rows: list[OPEReport] = []
 
-    def judge(probs: FloatArray, name: str, notes: tuple[str, ...]) -> tuple[OPEReport, SupportMap]:
+    def judge(
+        probs: FloatArray, name: str, notes: tuple[str, ...], against: Mapping[str, FloatArray] | None = None
+    ) -> tuple[OPEReport, SupportMap]:
         parts = Segments.telling(dataset, probs, messages)
         report = evaluate_policy(
-            dataset, probs, q_hat=q_hat, level=level, policy=name, messages=messages, calibration=calibration,
-            segments=parts.labels,
+            dataset, probs, q_hat=q_hat, level=level, policy=name, against=against, messages=messages,
+            calibration=calibration, segments=parts.labels,
         )  # fmt: skip
         report = replace(report, notes=(*report.notes, *notes, *warnings))
         return report, support_map(dataset, probs, policy=name, messages=messages, segments=parts)
 
+    other = load_policy(Path(baseline if champion is None else champion))
+    role = "baseline" if champion is None else "champion"
+    title = role if other.name in ("policy", role) else f"{role} ({other.name})"
+    champion_probs, notes = probabilities(dataset, other)
+    against, champion_map = judge(champion_probs, title, notes)
     for name, folder in challengers.items():
         artifact = load_policy(Path(folder))
         probs, notes = probabilities(dataset, artifact)
-        report, drawn = judge(probs, name, notes)
+        # Differences know what decisions could weigh under both: shorter intervals where the policies are alike.
+        report, drawn = judge(probs, name, notes, {title: champion_probs})
         maps.append(drawn)
         policy = artifact.policy
         if isinstance(policy, EpsilonGreedyPolicy) and policy.epsilon > 0:
@@ -111,18 +119,13 @@ def evaluate_artifacts(
             report = replace(report, notes=(*report.notes, *exploration_notes(report, bare, policy.epsilon)))
         reports.append(report)
     rows += references(dataset, q_hat, messages, level=level, calibration=calibration)
-    other = load_policy(Path(baseline if champion is None else champion))
-    role = "baseline" if champion is None else "champion"
-    title = role if other.name in ("policy", role) else f"{role} ({other.name})"
-    probs, notes = probabilities(dataset, other)
-    against, drawn = judge(probs, title, notes)
     evaluation = Evaluation(
         challengers=tuple(reports),
         champion=against,
         deciding=deciding or Deciding.of(reports[0]),
         references=tuple(rows),
         champion_is_baseline=champion is None,
-        maps=(*maps, drawn),
+        maps=(*maps, champion_map),
         directions=directions(Path(evaluation_dir).parent / "objectives.yaml"),
     )
     for report in reports:

@@ -1,0 +1,1 @@
+"""Off-policy estimates against what real randomised data say by another route."""

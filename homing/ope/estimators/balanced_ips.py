@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from homing.checks import check_finite, check_positive, check_shape
-from homing.errors import InvalidInputError, describe
 from homing.log.dataset import LoggedDataset
 from homing.ope.crossfit import user_folds
 from homing.ope.estimators.base import FloatArray, RowEstimate, Rows, self_normalised
-
-MAX_STEPS = 100
+from homing.ope.logistic import ridge_logistic
 
 
 @dataclass(frozen=True)
@@ -113,37 +111,9 @@ def balanced_weights(
     out = np.empty(dataset.n)
     for number in range(folds):
         outside = fold[row] != number
-        beta = _logistic(x[outside], taken[outside], total[outside], penalty)
+        beta = ridge_logistic(x[outside], taken[outside], total[outside], penalty)
         inside = (seen > 0) & ~outside
         with np.errstate(over="ignore"):
             out[row[inside]] = np.exp(x[inside] @ beta)
     check_finite("balanced weights", out, next_step="Use a larger penalty, or fewer features.")
     return out
-
-
-def _logistic(x: FloatArray, positive: FloatArray, total: FloatArray, penalty: float) -> FloatArray:
-    """Ridge-penalised weighted logistic regression by Newton's method; the first column is the intercept."""
-    ridge = np.full(x.shape[1], penalty)
-    ridge[0] = 1e-9  # for a log that holds one label alone
-
-    def loss(beta: FloatArray) -> float:
-        z = x @ beta
-        return float(total @ np.logaddexp(0.0, z) - positive @ z + 0.5 * (ridge * beta) @ beta)
-
-    beta = np.zeros(x.shape[1])
-    at = loss(beta)
-    for _ in range(MAX_STEPS):
-        share = 0.5 * (1.0 + np.tanh(0.5 * (x @ beta)))
-        gradient = x.T @ (total * share - positive) + ridge * beta
-        hessian = (x * (total * share * (1.0 - share))[:, None]).T @ x + np.diag(ridge)
-        step = np.linalg.solve(hessian, gradient)
-        # The Newton decrement bounds how far the loss is above its minimum.
-        if gradient @ step <= 1e-12 * max(1.0, abs(at)):
-            return np.asarray(beta - step, dtype=np.float64)
-        scale = 1.0
-        while (new := loss(beta - scale * step)) > at - 1e-4 * scale * (gradient @ step) and scale > 1e-6:
-            scale *= 0.5
-        beta, at = beta - scale * step, new
-    raise InvalidInputError(
-        describe("steps of the regression", MAX_STEPS, "were not enough to converge", "Use a larger penalty.")
-    )

@@ -173,6 +173,7 @@ def _change(table: pa.Table, name: str, row: int, value: object) -> pa.Table:
         ("eligible", [False] * 3, r"action\[733\] == \d, must be an eligible candidate"),
         ("eligible", [True], r"len\(eligible\[733\]\) == 1, must be 3, one per candidate"),
         ("action", 3, r"action\[733\] == 3, must be an eligible candidate"),
+        ("eligible", [True, None, True], r"eligible\[733\] == \[True, None, True\], must not hold null"),
     ],
 )
 def test_a_bad_row_is_named_by_its_place_in_the_whole_log(
@@ -223,5 +224,13 @@ def test_what_is_missing_is_named(world: Path, log: LoggedDataset, table: pa.Tab
         evaluate_log(log, uniform, objectives=["clicked"], q_hat=load_policy(world / "baseline"))
     with pytest.raises(InvalidInputError, match="source == 'LoggedDataset', must be an Arrow batch to have columns"):
         evaluate_log(log, {"new": lambda rows: rows.padded("new")}, objectives=["clicked"])
-    with pytest.raises(InvalidInputError, match=r"user_id\.type == 'double', must be text or integers"):
-        evaluate_log(table.set_column(0, "user_id", pa.array(np.zeros(N))), uniform, objectives=["clicked"])
+    for name, kind, message in (
+        ("user_id", "double", "must be text or integers"),
+        ("action", "double", "must be an integer"),
+        ("eligible", "double", "must be a list, with an entry for each candidate"),
+        ("clicked", "string", "must be a number"),
+    ):
+        values = pa.array(["a" if kind == "string" else 0.5] * N)
+        wrong = table.set_column(table.schema.get_field_index(name), name, values)
+        with pytest.raises(InvalidInputError, match=rf"{name}\.type == '{kind}', {message}"):
+            evaluate_log(wrong, uniform, objectives=["clicked"])

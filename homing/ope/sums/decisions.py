@@ -92,8 +92,10 @@ class Decisions:
         """
         wanted = ("user_id", "eligible", "action", "propensity", *objectives)
         columns = {name: _column(batch, name, first) for name in wanted}
-        allowed = Ragged(columns["eligible"])
-        eligible = _padded(allowed, allowed.values.to_numpy(zero_copy_only=False), False)
+        allowed = _lists("eligible", columns["eligible"], first)
+        eligible = _padded(allowed, np.asarray(allowed.values.to_numpy(zero_copy_only=False), dtype=bool), False)
+        if not pa.types.is_integer(columns["action"].type):
+            raise InvalidInputError(describe("action.type", str(columns["action"].type), "must be an integer"))
 
         def show(features: Mapping[str, Any] | None) -> Shown:
             if features is None:
@@ -109,8 +111,8 @@ class Decisions:
 
         return cls(
             _keys(columns["user_id"]),
-            eligible.astype(bool),
-            _numbers("action", columns["action"]).astype(np.int64),
+            eligible,
+            np.asarray(columns["action"].to_numpy(zero_copy_only=False), dtype=np.int64),
             _numbers("propensity", columns["propensity"]),
             np.stack([_numbers(name, columns[name]) for name in objectives], axis=1),
             show,
@@ -123,15 +125,15 @@ class Decisions:
         if not isinstance(self.source, pa.RecordBatch):
             kind = type(self.source).__name__
             raise InvalidInputError(describe("source", kind, "must be an Arrow batch to have columns"))
-        lists = Ragged(_column(self.source, name, self.first))
+        lists = _lists(name, _column(self.source, name, self.first), self.first)
         out = _padded(lists, _numbers(name, lists.values), 0.0)
         return np.asarray(check_shape(name, out, self.eligible.shape), dtype=np.float64)
 
 
 #: A policy, a saved one, or a function that gives probabilities (b, k).
 Asked = Policy | Callable[[Decisions], ArrayLike]
-#: A saved reward model, or a function that gives predictions (b, k, m).
-Model = Any | Callable[[Decisions], ArrayLike]
+#: A saved policy over a reward model, or a function that gives predictions (b, k, m).
+Model = Policy | Callable[[Decisions], ArrayLike]
 
 
 def probabilities(policy: Asked, decisions: Decisions) -> FloatArray:
@@ -186,6 +188,18 @@ def _keys(column: pa.Array) -> NDArray[np.int64]:
         raise InvalidInputError(describe("user_id.type", str(column.type), "must be text or integers"))
     place = np.asarray(coded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
     return user_keys(coded.dictionary.to_pylist())[place]
+
+
+def _lists(name: str, column: pa.Array, first: int) -> Ragged:
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise InvalidInputError(describe(f"{name}.type", str(kind), "must be a list, with an entry for each candidate"))
+    lists = Ragged(column)
+    if lists.values.null_count:
+        inside = lists.values.is_null().to_numpy(zero_copy_only=False)
+        row = first + int(lists.row[np.argmax(inside)])
+        raise InvalidInputError(describe(f"{name}[{row}]", column[row - first].as_py(), "must not hold null"))
+    return lists
 
 
 def _padded(lists: Ragged, values: NDArray[Any], fill: object) -> NDArray[Any]:

@@ -28,7 +28,7 @@ from examples.processes import ROOT, free_port, service
 from homing import datasets
 from homing.learners import make
 from homing.log import build_dataset, write_log
-from homing.policies import save_policy
+from homing.policies import FixedCandidatePolicy, UniformPolicy, save_policy
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 SHOWN_LINES = 6
@@ -46,9 +46,30 @@ def wrong_logs(folder: Path) -> Iterator[str]:
             pl.when(first).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
         )
 
+    def of_eligible(column: str, change: Callable[[pl.Expr], pl.Expr]) -> Change:
+        return lambda table: table.with_columns(
+            pl.when(first).then(change(pl.col("eligible"))).otherwise(pl.col(column)).alias(column)
+        )
+
     cases: tuple[tuple[str, Path | None, Change | int], ...] = (
         ("propensity 0", decisions, put("propensity", 0.0)),
         ("NaN as a propensity", decisions, put("propensity", float("nan"))),
+        (
+            "probabilities that do not sum to 1",
+            decisions,
+            of_eligible("propensities", lambda mask: mask.list.eval(pl.element() * 0.02)),
+        ),
+        (
+            "an action that was not eligible",
+            decisions,
+            of_eligible("eligible", lambda mask: mask.list.eval(pl.lit(False))),
+        ),
+        (
+            "masks for fewer candidates than there are",
+            decisions,
+            of_eligible("eligible", lambda mask: mask.list.head(3)),
+        ),
+        ("NaN as an outcome's value", outcomes, put("value", float("nan"))),
         ("an unknown outcome kind", outcomes, put("kind", "clikced")),
         ("a missing column", decisions, lambda table: table.drop("propensity")),
         ("a truncated Parquet file", decisions, 5000),
@@ -70,6 +91,40 @@ def wrong_logs(folder: Path) -> Iterator[str]:
     yield _said("a data set that is misspelt", ["-m", "pipelines.run", "--dataset", "hilstrom"], folder)
     missing = ["-m", "pipelines.run", "--dataset", "hillstrom", "--data", str(folder / "nowhere.csv")]
     yield _said("data that are not there", [*missing, "--out", str(folder / "runs")], folder)
+
+
+def wrong_evaluations(folder: Path) -> Iterator[str]:
+    """`homing ope` on what it must refuse: logs with a mistake, policies that the log cannot judge."""
+    good, log = folder / "good", folder / "LOG"
+    (folder / "objectives.yaml").write_text(datasets.objectives_path("open-bandit").read_text(encoding="utf-8"))
+    (folder / "rules.yaml").write_text("objectives: {click: {rule: superiority}}\n")
+    save_policy(UniformPolicy(), folder / "uniform")
+    save_policy(FixedCandidatePolicy(1), folder / "always")
+    first = pl.int_range(pl.len()) == 0
+    position = pl.col("context").struct.field("position")
+
+    def judged(title: str, policy: str, *words: str, change: Change | None = None) -> str:
+        shutil.rmtree(log, ignore_errors=True)
+        shutil.copytree(good, log)
+        if change is not None:
+            for file in (log / "decisions").rglob("*.parquet"):
+                _spoil(file, change)
+        call = ["-m", "homing.cli", "ope", str(log), str(folder / policy)]
+        return _said(title, [*call, *(word.format(folder=folder) for word in words)], folder)
+
+    goals = ("--objectives", "{folder}/objectives.yaml")
+    yield "## Evaluations\n\n`homing ope LOG POLICY --objectives objectives.yaml` (first lines).\n"
+    yield judged("no objectives", "uniform")
+    wrong = pl.when(first).then(1.5).otherwise(pl.col("propensity")).alias("propensity")
+    yield judged("propensity 1.5", "uniform", *goals, change=lambda table: table.with_columns(wrong))
+    title = "a policy that does what the log never did"
+    yield judged(title, "always", *goals, change=lambda table: table.filter(pl.col("action") != 1))
+    title = "a policy that does in one segment what the log never did there"
+    kept = (position != "position-1") | (pl.col("action") <= 17)
+    yield judged(title, "uniform", *goals, change=lambda table: table.filter(kept))
+    decided = ("--champion", "{folder}/always", "--rules", "{folder}/rules.yaml")
+    yield judged("rules that need a reward model", "uniform", *goals, *decided)
+    yield judged("no artifact", "LOG", *goals)
 
 
 def wrong_requests(folder: Path) -> Iterator[str]:
@@ -147,7 +202,7 @@ def main() -> int:
     args = parser.parse_args()
     parts = ["# What a user sees for a mistake\n\nWritten by `make docs`.\n"]
     with tempfile.TemporaryDirectory() as folder:
-        for story in (wrong_logs, wrong_requests):
+        for story in (wrong_logs, wrong_evaluations, wrong_requests):
             for part in story(Path(folder)):
                 parts.append(part)
                 print(part, flush=True)

@@ -81,14 +81,15 @@ def run(args: argparse.Namespace) -> int:
     make_judge: Callable[[argparse.Namespace], Judge | None] = args.judge
     judge = make_judge(args)
     evaluation = evaluate(args, judge)
+    judged = None if judge is None else judge.judge(evaluation)
     print("\n\n".join(report.to_text() for report in evaluation.policies))
     print(f"\n{comparison_text(evaluation)}")
     kept: dict[str, Any] = evaluation.to_dict()
     decision = None
     refused = any(report.support.verdict == "refuse" for report in evaluation.challengers)
     status = int(refused)
-    if judge is not None:
-        decision, text, found = judge.judge(evaluation)
+    if judged is not None:
+        decision, text, found = judged
         print(f"\n{text}")
         kept["gate"] = found
         status = int(decision.verdict != "promote")
@@ -175,7 +176,7 @@ def _without_rules(args: argparse.Namespace) -> None:
 def _read(path: Path, objectives: Path | None) -> tuple[LoggedDataset, dict[str, str]]:
     """The log, and which objectives are harms."""
     from homing.errors import InvalidInputError, describe
-    from homing.log import LoggedDataset, Objectives, build_dataset, read_log
+    from homing.log import LoggedDataset, Objectives, build_dataset, read_log, validate
     from homing.ope.artifacts import directions
 
     if not (path / "decisions").is_dir():
@@ -187,8 +188,15 @@ def _read(path: Path, objectives: Path | None) -> tuple[LoggedDataset, dict[str,
         raise InvalidInputError(
             describe("--objectives", None, "is needed for a decision log", "docs/guides/your-own-data.md shows one.")
         )
-    goals = Objectives.from_yaml(objectives)
-    return build_dataset(read_log(path), goals), {name: item.direction for name, item in goals.items()}
+    goals, log = Objectives.from_yaml(objectives), read_log(path)
+    found = validate(log)
+    if not found.ok:
+        first, count = found.examples[0], found.rejected_decisions + found.rejected_outcomes
+        raise InvalidInputError(
+            f"{first.file}, row {first.row} (id {first.id}): {first.message} In all {count:,} of "
+            f"{found.n_decisions + found.n_outcomes:,} rows break the format; `homing log validate` lists them."
+        )
+    return build_dataset(log, goals), {name: item.direction for name, item in goals.items()}
 
 
 def _names(folders: list[Path]) -> list[str]:

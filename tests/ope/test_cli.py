@@ -98,14 +98,14 @@ def test_every_kind_of_interval(world, tmp_path, capsys, interval):
 GOALS = "version: 1\nobjectives:\n  click: {kinds: [clicked], window_hours: 24, aggregate: any}\n"
 
 
-def decision_log(folder, n=300, quiet_from=100):
+def decision_log(folder, n=300, quiet_from=100, first=0.5):
     """Silence or a push, each with 1/2; half of the pushes are clicked. From an age on, silence for sure."""
     names = ("message_id", "campaign", "domain", "channel", "slot")
     menu = [{**dict.fromkeys(names, name), "value": 0.0, "expires_at": None} for name in ("silence", "push")]
     decisions = [
         {"decision_id": f"d{i}", "user_id": f"u{i}", "decided_at": 60_000_000 * i, "policy": "coin@1",
          "context": {"age": float(i % 50)}, "candidates": menu, "eligible": [True, True],
-         "action": i % 2 * (i % 50 < quiet_from), "propensity": 0.5 if i % 50 < quiet_from else 1.0,
+         "action": i % 2 * (i % 50 < quiet_from), "propensity": (0.5 if i else first) if i % 50 < quiet_from else 1.0,
          "propensities": None, "explored": True, "slice": "uniform"}
         for i in range(n)
     ]  # fmt: skip
@@ -173,3 +173,13 @@ def test_a_segment_that_was_never_sent_what_the_policy_sends_is_named(tmp_path, 
     found = json.loads((tmp_path / "found.json").read_text())
     refused = [cell for cell in found["support_maps"][0]["cells"] if cell["verdict"] == "refuse"]
     assert refused and {cell["message"] for cell in refused} == {"push"}
+
+
+def test_a_row_that_breaks_the_format_is_named(tmp_path, capsys):
+    log = decision_log(tmp_path / "log", first=1.5)
+    (tmp_path / "objectives.yaml").write_text(GOALS)
+    save_policy(UniformPolicy(), tmp_path / "uniform")
+    assert main(["ope", str(log), str(tmp_path / "uniform"), "--objectives", str(tmp_path / "objectives.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert "row 0 (id d0): propensity == 1.5, must be in (0, 1]." in error and len(error.splitlines()) == 1
+    assert "In all 1 of 375 rows break the format" in error

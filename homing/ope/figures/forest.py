@@ -67,7 +67,7 @@ def _row(bar: Bar, y: float, at: Callable[[float], float], low: float, high: flo
     colour = COLOURS[bar.role]
     strong = bar.role != "reference"
     x0, x1, x = at(item.lower), at(item.upper), at(item.value)
-    name = shortened(bar.label, 30)
+    name = shortened(bar.label, 27)
     out = [
         f'<text x="{LABEL_WIDTH - 12}" y="{y + 4:.1f}" text-anchor="end" class="{"name" if strong else "faint"}">'
         f"<title>{escape(bar.label)}</title>{escape(name)}</text>",

@@ -10,7 +10,7 @@ from homing.errors import InvalidInputError
 from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics import Decisions, log_drift
 from homing.ope.diagnostics.density_ratio import density_ratio
-from homing.ope.diagnostics.drift import _stability
+from homing.ope.diagnostics.shifts import stability_index
 from homing.ope.estimate import Clusters
 from homing.ope.today import evaluate_today
 
@@ -49,8 +49,8 @@ def test_shifts_by_hand(rng):
 def test_the_stability_index_by_hand():
     """Half of the log's rows in each of two bins, three quarters of today's in one: ¼ ln 1.5 - ¼ ln 0.5 = ¼ ln 3."""
     before, after = np.repeat([0.0, 1.0], 50_000), np.repeat([0.0, 1.0], [25_000, 75_000])
-    assert _stability(before, after) == pytest.approx(0.25 * np.log(3.0), rel=1e-4)
-    assert _stability(before, before) == 0.0
+    assert stability_index(before, after) == pytest.approx(0.25 * np.log(3.0), rel=1e-4)
+    assert stability_index(before, before) == 0.0
 
 
 def test_users_in_both_are_one_cluster(rng):

@@ -178,3 +178,14 @@ def test_unknown_sequential_estimator(make_log):
     log, probs = case(make_log)
     with pytest.raises(UnknownNameError, match=r"sequential estimator == 'pids', must be one of 'dr', 'fqe'"):
         evaluate_sequential(log, probs, gamma=1.0, estimators=("pids",))
+
+
+def test_whole_trajectories_intervals_are_said_to_be_narrow(make_log):
+    log, probs = case(make_log)
+    notes = evaluate_sequential(log, probs, gamma=1.0, estimators=("tis", "sntis", "pdis")).notes
+    assert notes == (
+        "Caution: cluster-t intervals of tis, sntis are too narrow, as the tails of whole trajectories' weights are "
+        "not in the sample; ask for interval='cressie-read', or use pdis or snpdis.",
+    )
+    assert evaluate_sequential(log, probs, gamma=1.0, estimators=("tis",), interval="cressie-read").notes == ()
+    assert evaluate_sequential(log, probs, gamma=1.0, estimators=("pdis",)).notes == ()

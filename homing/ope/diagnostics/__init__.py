@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from homing.ope.diagnostics.drift import FeatureShift, LogDrift, MessageShift, log_drift
+from homing.ope.diagnostics.drift import LogDrift, log_drift
 from homing.ope.diagnostics.moments import MomentTest, zero_mean_p_value
 from homing.ope.diagnostics.propensity import PropensityCalibration, propensity_calibration
 from homing.ope.diagnostics.reward_model import CalibrationBin, RewardModelCalibration, reward_model_calibration
 from homing.ope.diagnostics.segments import SegmentSupport, context_segments, segment_support
+from homing.ope.diagnostics.shifts import FeatureShift, MessageShift
 from homing.ope.diagnostics.tails import WeightTail, kish, weight_tail
 from homing.ope.diagnostics.today import Decisions
 from homing.ope.diagnostics.verdict import Findings, Verdict, worst

@@ -26,6 +26,8 @@ from homing.ope.support import SupportLimits, assess, unsupported_share
 from homing.ope.table import check_action_probs
 
 FloatArray = NDArray[np.float64]
+#: Estimators whose every term has the weight of a whole trajectory, and intervals that take a sum of such for normal.
+WHOLE_JOURNEYS, NORMAL_INTERVALS = ("tis", "sntis"), ("cluster-t", "bootstrap")
 #: Squares of weights up to exp(300) fit float64, summed and with room for rewards.
 MAX_LOG_WEIGHT = 300.0
 
@@ -176,11 +178,22 @@ def evaluate_sequential(
         influence=influence,
         fingerprint=dataset.fingerprint,
         details=details,
-        notes=(*notes, *bias_notes(bias, estimates)),
+        notes=(*notes, *bias_notes(bias, estimates), *_narrow_notes(names, kind.name)),
         gamma=float(gamma),
         interval=kind.name,
         seed=seed,
         time_unit_seconds=None if time_unit is None else time_unit.total_seconds(),
+    )
+
+
+def _narrow_notes(names: Sequence[str], kind: str) -> tuple[str, ...]:
+    """A sentence where intervals are known to cover less than they say."""
+    narrow = [name for name in names if name in WHOLE_JOURNEYS]
+    if not narrow or kind not in NORMAL_INTERVALS:
+        return ()
+    return (
+        f"Caution: {kind} intervals of {', '.join(narrow)} are too narrow, as the tails of whole trajectories' weights "
+        "are not in the sample; ask for interval='cressie-read', or use pdis or snpdis.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from homing.errors import InvalidInputError, describe, unknown_name
 from homing.learners.learner import objective_weights
 from homing.learners.message_shares import MessageShares, message_columns
 from homing.log import Batch, LoggedDataset
-from homing.policies import Policy, SoftmaxPolicy
+from homing.policies import SoftmaxPolicy
 from homing.policies.recovering import Recency, RecoveringScorer, group_of, message_of
 
 FloatArray = NDArray[np.float64]
@@ -74,25 +74,53 @@ class RecoveringSoftmax:
 
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
-    ) -> Policy:
-        """Fit in one pass over the log.
+    ) -> SoftmaxPolicy:
+        """Fit in one pass over the log; `rng` is not used.
 
         Raises:
             UnknownNameError: if the group is no category of the context.
             InvalidInputError: if a mean reward that a message is compared with is not positive.
         """
-        columns, groups = message_columns(dataset), self._groups(dataset)
-        arms = dataset.k - 1 if columns is None else len(columns)
-        sums = _totals(dataset, objective_weights(dataset, weights), columns, groups, arms + 1)
+        return self.fit_parts([dataset], weights=weights)
+
+    def fit_parts(self, parts: Iterable[LoggedDataset], *, weights: Mapping[str, float] | None = None) -> SoftmaxPolicy:
+        """Fit on a log in parts, none of which is held on to: one that is larger than memory.
+
+        Args:
+            parts: of one log, with the same objectives, features and encoder.
+            weights: see `fit`; None takes those of the first part.
+
+        Raises:
+            InvalidInputError: if there is no part, or they do not go together.
+        """
+        first: LoggedDataset | None = None
+        for part in parts:
+            if first is None:
+                first = part
+                importance, columns, groups = (
+                    objective_weights(part, weights),
+                    message_columns(part),
+                    self._groups(part),
+                )
+                arms = part.k - 1 if columns is None else len(columns)
+                sums = np.zeros((2, 4, 1 + len(groups), arms + 1))
+            elif part.encoder != first.encoder or part.objectives != first.objectives:
+                raise InvalidInputError(
+                    describe("part", part.objectives, "must have the encoder and the objectives of the first", "Build "
+                             "all parts with one encoder.")
+                )  # fmt: skip
+            sums += _totals(part, importance, columns, groups, arms + 1)
+        if first is None:
+            raise InvalidInputError(describe("parts", 0, "must be at least 1"))
         by_group = np.stack([self._scores(sums[:, :, g]) for g in range(1 + len(groups))])
         by_group = np.column_stack([by_group, np.zeros(len(by_group))])  # of a message that is new, nothing is known
-        recency = _recency(dataset, self.recency)
+        recency = _recency(first, self.recency)
         self.report = {
             "settings": {
                 "messages": int((by_group[0, 1:-1] > NEVER).sum()),
                 "groups": len(groups),
                 "recency": self.recency if recency else "not in the log",
-                "probabilities of what was not sent": "modelled" if dataset.probs is None else "logged",
+                "probabilities of what was not sent": "modelled" if first.probs is None else "logged",
             },
             "scores": by_group[0, :-1].tolist(),
         }

@@ -165,19 +165,19 @@ class DuolingoWorld(ArrayWorld[DuolingoState]):
         [nan, nan, 8.0]
     """
 
-    name = "duolingo"
+    name: str = "duolingo"
     start = datetime(2020, 1, 6, 17, tzinfo=UTC)
-    step_hours = 24.0
+    step_hours: float = 24.0
     catalogue = Catalogue(
         message_id=(SILENCE, *(f"template_{letter}" for letter in TEMPLATES)),
         campaign=(SILENCE, *("reminder",) * 12), domain=(SILENCE, *("practice",) * 12),
         channel=(SILENCE, *("push",) * 12), slot=(SILENCE, *("daily",) * 12),
     )  # fmt: skip
-    context_features = (Feature("ui_language", LANGUAGES), Feature("streak_days"))
-    candidate_features = (Feature("days_since_sent"),)
-    objectives = ("lessons",)
-    weights = {"lessons": 1.0}
-    kinds = ("session",)  # LESSON
+    context_features: tuple[Feature, ...] = (Feature("ui_language", LANGUAGES), Feature("streak_days"))
+    candidate_features: tuple[Feature, ...] = (Feature("days_since_sent"),)
+    objectives: tuple[str, ...] = ("lessons",)
+    weights: dict[str, float] = {"lessons": 1.0}
+    kinds: tuple[str, ...] = ("session",)  # LESSON
     log_objectives = Objectives.from_dict(
         {"objectives": {"lessons": {"kinds": ["session"], "window_hours": WINDOW_HOURS, "aggregate": "any"}}}
     )

@@ -143,14 +143,14 @@ class ImpatientWorld(ArrayWorld[ImpatientState]):
         np.float64(50.0)
     """
 
-    name = "impatient"
+    name: str = "impatient"
     start = datetime(2023, 1, 2, tzinfo=UTC)
-    step_hours = 24.0
-    context_features = (Feature("day"),)
+    step_hours: float = 24.0
+    context_features: tuple[Feature, ...] = (Feature("day"),)
     candidate_features: tuple[Feature, ...] = ()
-    objectives = ("active_days",)
-    weights = {"active_days": 1.0}
-    kinds = ("session",)
+    objectives: tuple[str, ...] = ("active_days",)
+    weights: dict[str, float] = {"active_days": 1.0}
+    kinds: tuple[str, ...] = ("session",)
     log_objectives = Objectives.from_dict(
         {
             "objectives": {

@@ -127,19 +127,23 @@ class StepCountWorld(ArrayWorld[StepCountState]):
         [42.6, 42.6, 42.6, 42.6]
     """
 
-    name = "step-count"
+    name: str = "step-count"
     start = datetime(2025, 1, 6, 8, tzinfo=UTC)
-    step_hours = 24.0
+    step_hours: float = 24.0
     catalogue = Catalogue(
         message_id=(SILENCE, "generic", "context_0", "context_1"),
         campaign=(SILENCE, "generic", "tailored", "tailored"),
         domain=(SILENCE, *("activity",) * 3), channel=(SILENCE, *("push",) * 3), slot=(SILENCE, *("morning",) * 3),
     )  # fmt: skip
-    context_features = (Feature("context_probability"), Feature("steps_day_before"), Feature("days_since_message"))
+    context_features: tuple[Feature, ...] = (
+        Feature("context_probability"),
+        Feature("steps_day_before"),
+        Feature("days_since_message"),
+    )
     candidate_features: tuple[Feature, ...] = ()
-    objectives = ("steps", "disengaged")
-    weights = {"steps": 1.0, "disengaged": 0.0}
-    kinds = ("custom:steps", "disabled")  # STEPS, DISENGAGED
+    objectives: tuple[str, ...] = ("steps", "disengaged")
+    weights: dict[str, float] = {"steps": 1.0, "disengaged": 0.0}
+    kinds: tuple[str, ...] = ("custom:steps", "disabled")  # STEPS, DISENGAGED
     log_objectives = Objectives.from_dict(
         {
             "objectives": {

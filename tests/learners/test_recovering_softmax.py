@@ -110,6 +110,18 @@ def test_groups_and_recency_come_from_the_encoder(rng: np.random.Generator) -> N
     assert unknown[0, 1] == pytest.approx(everyone[0] - 0.4 * 0.5 ** (days[0] / 2), abs=1e-6)
 
 
+def test_a_log_in_parts_gives_the_same_policy(rng: np.random.Generator) -> None:
+    data = encoded(900, rng)
+    learner = make("recovering-softmax", group="language")
+    pieces = [data.take(np.arange(begin, begin + 300)) for begin in (0, 300, 600)]
+    found = learner.fit_parts(iter(pieces)).scorer.by_group
+    np.testing.assert_allclose(found, learner.fit(data, rng=rng).scorer.by_group, rtol=1e-12)
+    with pytest.raises(InvalidInputError, match="parts == 0, must be at least 1"):
+        learner.fit_parts([])
+    with pytest.raises(InvalidInputError, match="must have the encoder and the objectives of the first"):
+        learner.fit_parts([data, logged([[1, 1, 1]], [1], [1.0])])
+
+
 def test_without_logged_distributions_they_are_modelled(rng: np.random.Generator) -> None:
     data = encoded(8_000, rng)
     bare = LoggedDataset(

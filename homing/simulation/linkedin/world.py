@@ -73,20 +73,20 @@ class LinkedInWorld(ArrayWorld[LinkedInState]):
         0.11
     """
 
-    name = "linkedin"
+    name: str = "linkedin"
     start = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
-    step_hours = STEP_HOURS
+    step_hours: float = STEP_HOURS
     catalogue = Catalogue(
         message_id=(SILENCE, "best_in_queue"), campaign=(SILENCE, "spaced"), domain=(SILENCE, "network"),
         channel=(SILENCE, "push"), slot=(SILENCE, "now"),
     )  # fmt: skip
-    context_features = (
+    context_features: tuple[Feature, ...] = (
         Feature("badge"), Feature("queued"), Feature("hours_of_week"), Feature("activeness"),
     )  # fmt: skip
-    candidate_features = (Feature("relevance"),)
-    objectives = ("visits", "sends")
-    weights = {"visits": 1.0, "sends": 0.0}
-    kinds = ("session", "delivered")  # SESSION, DELIVERED
+    candidate_features: tuple[Feature, ...] = (Feature("relevance"),)
+    objectives: tuple[str, ...] = ("visits", "sends")
+    weights: dict[str, float] = {"visits": 1.0, "sends": 0.0}
+    kinds: tuple[str, ...] = ("session", "delivered")  # SESSION, DELIVERED
     log_objectives = Objectives.from_dict(
         {
             "objectives": {

@@ -204,6 +204,9 @@ def _lists(name: str, column: pa.Array, first: int) -> Ragged:
 
 def _padded(lists: Ragged, values: NDArray[Any], fill: object) -> NDArray[Any]:
     """The values of a list column as (b, k), filled up to the longest list."""
-    out = np.full((len(lists.lengths), int(lists.lengths.max(initial=0))), fill, dtype=values.dtype)
+    shape = len(lists.lengths), int(lists.lengths.max(initial=0))
+    if len(values) == shape[0] * shape[1]:
+        return values.reshape(shape)
+    out = np.full(shape, fill, dtype=values.dtype)
     out[lists.row, np.arange(len(values)) - lists.starts[lists.row]] = values
     return out

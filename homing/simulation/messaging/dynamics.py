@@ -10,7 +10,7 @@ import numpy as np
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import normal, poisson, uniform
 from homing.simulation.messaging.opportunities import refresh
-from homing.simulation.messaging.parameters import CHANNELS, DOMAINS, PREMIUM_OFFER, STEP_HOURS, STEPS_A_DAY, WINDOW
+from homing.simulation.messaging.parameters import CHANNELS, DOMAINS, PREMIUM_OFFER, STEP_HOURS, STEPS_A_DAY
 from homing.simulation.messaging.responses import (
     EMAIL,
     IN_APP,
@@ -18,7 +18,6 @@ from homing.simulation.messaging.responses import (
     annoyance,
     click_logit,
     leave_factor,
-    local_hour,
     opt_out_probability,
     relevance,
     session_rate,
@@ -54,6 +53,9 @@ class Season(NamedTuple):
         arrivals: by domain, opportunities that come to a user of reach 1 for the next step.
         overclaim: by domain, in the next step.
         recap: whether the new campaign runs in the next step.
+        place: of this step, and of that 28 days ago, in `past`.
+        week_ago: place of the step seven days ago.
+        day_ago: place of the step a day ago.
     """
 
     step: int
@@ -61,6 +63,9 @@ class Season(NamedTuple):
     arrivals: FloatArray
     overclaim: FloatArray
     recap: bool
+    place: int
+    week_ago: int
+    day_ago: int
 
 
 #: An event as it is written.
@@ -99,8 +104,8 @@ def live(p: Any, r: Any, season: Any, seed: int, u: int, message: int, reward: A
     """User u lives through a step in which they are sent `message` (0 for silence); the log's next free place."""
     step = season.step
     now = STEP_HOURS * step
-    hour = local_hour(r.zone, step)
-    rate = session_rate(p, r, hour, season.activity)
+    quarter = step % STEPS_A_DAY
+    rate = session_rate(p, r, quarter, season.activity)
     organic = uniform(seed, u, step, ORGANIC)
     session = organic < rate and organic < -math.expm1(-rate)
     session_at = now + STEP_HOURS * uniform(seed, u, step, WHEN) if session else 0.0
@@ -115,7 +120,7 @@ def live(p: Any, r: Any, season: Any, seed: int, u: int, message: int, reward: A
             delivered_at = session_at if channel == IN_APP else now + 0.01
             at = note(log, at, u, DELIVERED, delivered_at, 1.0, step)
             worth = relevance(p, r.interest[domain], r.quality[domain])
-            z = click_logit(p, r, channel, campaign, worth, hour, step - r.template_step[template])
+            z = click_logit(p, r, channel, campaign, worth, quarter, step - r.template_step[template])
             chance = uniform(seed, u, step, CLICKS)
             clicked = chance < sigmoid(z)
             late = 0.02 + 5.9 * uniform(seed, u, step, DELAY) ** 2
@@ -148,10 +153,13 @@ def live(p: Any, r: Any, season: Any, seed: int, u: int, message: int, reward: A
                 reward[OPTED_OUT] = 1.0
                 kind = DISABLED if channel == PUSH else UNSUBSCRIBED
                 at = note(log, at, u, kind, answer_at + 0.001, 1.0, step)
-    if r.consent[PUSH] and r.followed > 0.0:
-        count = poisson(r.followed * p.alerts_per_source_month / (30.0 * STEPS_A_DAY), seed, u, step, ALERTS)
-        r.alerts += count
-        r.habituation[PUSH] += (1.0 - r.habituation[PUSH]) * -math.expm1(-p.habituation_alert * count)
+    if r.consent[PUSH]:
+        expected = r.followed * p.alerts_per_source_month / (30.0 * STEPS_A_DAY)
+        # exp(-x) >= 1 - x: mostly there is nothing to compute.
+        if uniform(seed, u, step, ALERTS) >= 1.0 - expected:
+            count = poisson(expected, seed, u, step, ALERTS)
+            r.alerts += count
+            r.habituation[PUSH] += (1.0 - r.habituation[PUSH]) * -math.expm1(-p.habituation_alert * count)
     if session:
         mean = p.minutes_per_session * (p.minutes_premium_factor if r.premium else 1.0)
         spread = p.minutes_spread
@@ -175,25 +183,28 @@ def live(p: Any, r: Any, season: Any, seed: int, u: int, message: int, reward: A
             if closed and uniform(seed, u, step, PERMITS_PUSH + channel) < p.permission_per_session:
                 r.consent[channel] = 1
                 at = note(log, at, u, PERMITTED, session_at + 0.001, float(channel), -1)
-    leave = leave_factor(p, r) / STEPS_A_DAY
-    churn = p.churn_per_day * (p.churn_premium_factor if r.premium else 1.0) * leave
-    gone = uniform(seed, u, step, LEAVES) < churn
-    if r.premium and (gone or uniform(seed, u, step, CANCELS) < p.cancel_per_day * leave):
-        r.premium = False
-        reward[CANCELLED] = 1.0
-        at = note(log, at, u, CANCELLATION, now + STEP_HOURS - 0.002, 1.0, -1)
+    leaves_below = uniform(seed, u, step, LEAVES)
+    cancels_below = uniform(seed, u, step, CANCELS) if r.premium else 1.0
+    gone = False
+    if min(leaves_below, cancels_below) < p.likeliest_leave:
+        leave = leave_factor(p, r) / STEPS_A_DAY
+        gone = leaves_below < p.churn_per_day * (p.churn_premium_factor if r.premium else 1.0) * leave
+        if r.premium and (gone or cancels_below < p.cancel_per_day * leave):
+            r.premium = False
+            reward[CANCELLED] = 1.0
+            at = note(log, at, u, CANCELLATION, now + STEP_HOURS - 0.002, 1.0, -1)
     if gone:
         r.alive = False
         reward[CHURNED] = 1.0
         at = note(log, at, u, CHURN, now + STEP_HOURS - 0.001, 1.0, -1)
-    keep(p, r, step, sent, session, minutes)
+    keep(p, r, season, sent, session, minutes)
     if r.alive:
         refresh(p, r, seed, u, step + 1, season.arrivals, season.overclaim, season.recap)
     return at
 
 
 @compiled
-def keep(p: Any, r: Any, step: int, sent: int, session: bool, minutes: float) -> None:
+def keep(p: Any, r: Any, season: Any, sent: int, session: bool, minutes: float) -> None:
     """What is left of a step as the next one begins: states recover, windows move on."""
     r.habit *= p.keep_habit
     r.disengagement *= p.keep_disengagement
@@ -202,19 +213,22 @@ def keep(p: Any, r: Any, step: int, sent: int, session: bool, minutes: float) ->
     for channel in range(CHANNEL_COUNT):
         r.habituation[channel] *= p.keep_habituation
     r.minutes = r.minutes * KEEP_MINUTES + minutes
-    place = step % WINDOW
-    for window in range(3):
-        back = (STEPS_A_DAY, 7 * STEPS_A_DAY, WINDOW)[window]
-        old = int(r.past[(step - back) % WINDOW])
-        if old & 7:
-            r.sends[(old & 7) - 1, window] -= 1
-        if old & 8 and window > 0:
-            r.sessions[window - 1] -= 1
-        if sent:
-            r.sends[sent - 1, window] += 1
-        if session and window > 0:
-            r.sessions[window - 1] += 1
-    r.past[place] = sent + (8 if session else 0)
+    new = sent + (8 if session else 0)
+    move_on(r, int(r.past[season.day_ago]), new, 0)
+    move_on(r, int(r.past[season.week_ago]), new, 1)
+    move_on(r, int(r.past[season.place]), new, 2)
+    r.past[season.place] = new
+
+
+@compiled
+def move_on(r: Any, old: int, new: int, window: int) -> None:
+    """A step leaves a window as another enters it."""
+    if old & 7:
+        r.sends[(old & 7) - 1, window] -= 1
+    if new & 7:
+        r.sends[(new & 7) - 1, window] += 1
+    if window > 0:
+        r.sessions[window - 1] += (new >> 3) - (old >> 3)
 
 
 #: What `Users.minutes` keeps in a step: a mean life of ten days.
@@ -229,7 +243,6 @@ def advance(
     p = parameters[0]
     at = lo * MOST_EVENTS
     for u in range(lo, hi):
-        reward[u] = 0.0
         if users[u].alive:
             at = live(p, users[u], season, seed, u, message[u], reward[u], log, at)
     return at - lo * MOST_EVENTS

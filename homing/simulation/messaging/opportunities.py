@@ -11,8 +11,8 @@ from homing.simulation.messaging.parameters import CAMPAIGNS, PREMIUM_OFFER, STE
 from homing.simulation.messaging.responses import relevance
 from homing.simulation.messaging.users import FloatArray
 
-#: Purposes of draws, one for each domain.
-ARRIVES, QUALITY, SIGNAL, CAMPAIGN = 64, 80, 96, 112
+#: Purposes of draws.
+ARRIVES, WHICH, QUALITY, SIGNAL, CAMPAIGN = range(64, 69)
 #: Steps for which opportunities came before the world's start: the longest that one waits.
 WARM_UP = 16
 RECAP = CAMPAIGNS.index("recap")
@@ -33,29 +33,38 @@ def refresh(
 ) -> None:
     """What waits for user u as a step begins: the expired is gone, the new has come.
 
-    Arrivals are Poisson. A domain has one place in the queue: the newest stands.
+    Arrivals are Poisson, independent over domains; of several in one step the first is taken. A domain has one place
+    in the queue: the newest stands.
     """
     at = WARM_UP + step
+    rate = 0.0
     for d in range(len(arrivals)):
-        if r.queued[d] >= 0 and r.expires[d] <= step:
+        if r.expires[d] <= step:
             r.queued[d] = -1
-        if d == PREMIUM_OFFER and r.premium:
-            continue
-        rate = arrivals[d] * r.reach[d]
-        chance = uniform(seed, u, at, ARRIVES + d)
-        # 1 - exp(-rate) < rate: mostly there is nothing to compute.
-        if chance < rate and chance < -math.expm1(-rate):
-            r.quality[d] = normal(seed, u, at, QUALITY + d)
-            worth = relevance(p, r.interest[d], r.quality[d])
-            noise = math.exp(p.value_noise[d] * normal(seed, u, at, SIGNAL + d))
-            r.value[d] = p.value_scale[d] * claim(worth, overclaim[d]) * noise
-            way = uniform(seed, u, at, CAMPAIGN + d)
-            if recap and way < 0.5:
-                r.queued[d] = RECAP
-            else:
-                r.queued[d] = int((2.0 * way - 1.0 if recap else way) * RECAP)
-            r.arrived[d] = step
-            r.expires[d] = step + max(1, round(p.life_hours[d] / STEP_HOURS))
+        rate += arrivals[d] * r.reach[d]
+    chance = uniform(seed, u, at, ARRIVES)
+    # 1 - exp(-rate) < rate: mostly there is nothing to compute.
+    if chance >= rate or chance >= -math.expm1(-rate):
+        return
+    # Of merged Poisson processes each is the first with a probability proportional to its rate.
+    share = rate * uniform(seed, u, at, WHICH)
+    d = 0
+    while d + 1 < len(arrivals) and share >= arrivals[d] * r.reach[d]:
+        share -= arrivals[d] * r.reach[d]
+        d += 1
+    if d == PREMIUM_OFFER and r.premium:
+        return
+    r.quality[d] = normal(seed, u, at, QUALITY)
+    worth = relevance(p, r.interest[d], r.quality[d])
+    noise = math.exp(p.value_noise[d] * normal(seed, u, at, SIGNAL))
+    r.value[d] = p.value_scale[d] * claim(worth, overclaim[d]) * noise
+    way = uniform(seed, u, at, CAMPAIGN)
+    if recap and way < 0.5:
+        r.queued[d] = RECAP
+    else:
+        r.queued[d] = int((2.0 * way - 1.0 if recap else way) * RECAP)
+    r.arrived[d] = step
+    r.expires[d] = step + max(1, round(p.life_hours[d] / STEP_HOURS))
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -214,7 +215,9 @@ class MessagingParameters:
         for field in fields(self):
             value = getattr(self, field.name)
             numbers = value if isinstance(value, tuple) else (value,)
-            rate = field.name.endswith(("_day", "_hours", "_days", "_spread", "_noise", "_scale"))
+            rate = field.name.endswith(
+                ("_day", "leave_habit", "leave_disengagement", "_hours", "_days", "_spread", "_noise", "_scale")
+            )
             if rate and field.name != "zone_hours" and min(numbers) < 0:
                 raise InvalidInputError(describe(field.name, value, "must be >= 0"))
             if field.name.endswith("half_life_days") and value == 0:
@@ -275,5 +278,8 @@ def numbers(p: MessagingParameters) -> np.recarray[tuple[int], np.dtype[Any]]:
         "intent": p.intent_half_life_days,
     }  # fmt: skip
     values |= {f"keep_{name}": 0.5 ** (1.0 / STEPS_A_DAY / days) for name, days in half_lives_days.items()}
+    # No user cancels or leaves with a higher probability in a step: without habit, and fully disengaged.
+    worst = math.exp(p.leave_disengagement + 0.5 * p.leave_habit) / STEPS_A_DAY
+    values["likeliest_leave"] = worst * max(p.cancel_per_day, p.churn_per_day * max(1.0, p.churn_premium_factor))
     shapes = [(name, np.float64, np.shape(value)) for name, value in values.items()]
     return np.array([tuple(values.values())], dtype=shapes).view(np.recarray)

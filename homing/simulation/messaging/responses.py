@@ -6,28 +6,16 @@ import math
 from typing import Any
 
 from homing.simulation.compiled import compiled
-from homing.simulation.messaging.parameters import STEP_HOURS, STEPS_A_DAY
+from homing.simulation.messaging.parameters import STEPS_A_DAY
 from homing.simulation.messaging.users import sigmoid
 
 PUSH, EMAIL, IN_APP = 0, 1, 2
 
 
 @compiled
-def closeness(hour: float, preferred: float) -> float:
-    """How near an hour of the day is to the preferred one: 1 at it, −1 twelve hours away."""
-    return math.cos((hour - preferred) * (math.pi / 12.0))
-
-
-@compiled
 def relevance(p: Any, interest: float, quality: float) -> float:
     """What an opportunity is worth to a user, in (0, 1)."""
     return sigmoid(interest + p.quality_spread * quality)
-
-
-@compiled
-def local_hour(zone: float, step: int) -> float:
-    """Local time at the start of a step."""
-    return (STEP_HOURS * step + zone) % 24.0
 
 
 @compiled
@@ -39,14 +27,14 @@ def repetition(p: Any, steps_since: int) -> float:
 
 
 @compiled
-def click_logit(p: Any, r: Any, channel: int, campaign: int, worth: float, hour: float, steps_since: int) -> float:
-    """Logit of the probability that user u clicks; for in-app given that it is seen."""
+def click_logit(p: Any, r: Any, channel: int, campaign: int, worth: float, quarter: int, steps_since: int) -> float:
+    """Logit of the probability that the user clicks; for in-app given that it is seen."""
     z = p.click_logit[channel] + p.click_campaign[campaign] + r.clickiness
     z += p.click_per_relevance * (worth - 0.5) + p.click_per_activity * r.rate
     z -= p.click_fatigue * r.fatigue + p.click_habituation * r.habituation[channel]
     z -= p.click_repeat * repetition(p, steps_since)
     if channel == PUSH:
-        z += p.click_timing * closeness(hour + 0.5 * STEP_HOURS, r.hour)
+        z += p.click_timing * r.timing[quarter]
     return float(z)
 
 
@@ -59,7 +47,7 @@ def annoyance(p: Any, r: Any, channel: int, campaign: int, worth: float) -> floa
 
 @compiled
 def opt_out_probability(p: Any, r: Any, channel: int, campaign: int, worth: float) -> float:
-    """Probability that a delivered message makes user u close its channel."""
+    """Probability that a delivered message makes the user close its channel."""
     z = p.opt_out_logit[channel] + p.opt_out_campaign[campaign] + math.log(r.sensitivity)
     z -= p.opt_out_per_relevance * (worth - 0.5)
     z += p.opt_out_fatigue * r.fatigue + p.opt_out_disengagement * r.disengagement
@@ -67,11 +55,11 @@ def opt_out_probability(p: Any, r: Any, channel: int, campaign: int, worth: floa
 
 
 @compiled
-def session_rate(p: Any, r: Any, hour: float, season: float) -> float:
-    """Expected number of times that user u would come by themselves in a step that begins at this local hour."""
-    day = 1.0 + p.session_timing * closeness(hour + 0.5 * STEP_HOURS, r.hour)
+def session_rate(p: Any, r: Any, quarter: int, activity: float) -> float:
+    """Expected number of times that the user would come by themselves in this quarter of a day."""
+    day = 1.0 + p.session_timing * r.timing[quarter]
     drive = p.session_habit * (r.habit - 0.5) - p.session_disengagement * r.disengagement
-    return float(math.exp(r.rate + drive) * day * season / STEPS_A_DAY)
+    return float(math.exp(r.rate + drive) * day * activity / STEPS_A_DAY)
 
 
 @compiled

@@ -11,8 +11,6 @@ from homing.simulation.messaging.parameters import STEP_HOURS, STEPS_A_DAY
 from homing.simulation.messaging.responses import (
     annoyance,
     click_logit,
-    closeness,
-    local_hour,
     opt_out_probability,
     relevance,
     session_rate,
@@ -34,19 +32,14 @@ def may_send(p: Any, r: Any, channel: int) -> bool:
 
 
 @compiled
-def is_quiet(p: Any, hour: float) -> bool:
-    """Local night: the system rests."""
-    return bool(hour >= p.quiet_from_hour or hour < p.quiet_until_hour)
-
-
-@compiled
 def find_asked(parameters: Any, users: Any, step: int, asked: Any, lo: int, hi: int) -> None:
     """Mark the users to whom something may be sent now."""
     p = parameters[0]
+    quarter = step % STEPS_A_DAY
     for u in range(lo, hi):
         r = users[u]
         asked[u] = False
-        if not r.alive or is_quiet(p, local_hour(r.zone, step)):
+        if not r.alive or not r.awake[quarter]:
             continue
         waits = False
         for d in range(DOMAIN_COUNT):
@@ -63,19 +56,18 @@ def show(
 ) -> None:  # fmt: skip
     """Fill rows lo … hi − 1 of an observation; columns as in `world.CONTEXT` and `world.CANDIDATE`."""
     p = parameters[0]
+    quarter = step % STEPS_A_DAY
     for row in range(lo, hi):
         r = users[asked[row]]
-        hour = local_hour(r.zone, step)
-        hours = STEP_HOURS * step + r.zone
         x = context[row]
         x[0] = r.platform
         x[1] = r.premium
         x[2] = r.tenure + step / STEPS_A_DAY
         x[3] = r.consent[0]
         x[4] = r.consent[1]
-        x[5] = hour
-        x[6] = (hours // 24.0) % 7.0
-        x[7] = closeness(hour + 0.5 * STEP_HOURS, r.hour_seen)
+        x[5] = r.hours[quarter]
+        x[6] = ((STEP_HOURS * step + r.zone) // 24.0) % 7.0
+        x[7] = r.timing_seen[quarter]
         column = 8
         for channel in range(CHANNEL_COUNT):
             for window in range(3):
@@ -130,10 +122,10 @@ def foresee(
 ) -> None:  # fmt: skip
     """The truth about each candidate (n, k), as if it were delivered now; 0 for silence and padding."""
     p = parameters[0]
+    quarter = step % STEPS_A_DAY
     for row in range(len(asked)):
         r = users[asked[row]]
-        hour = local_hour(r.zone, step)
-        session[row] = -math.expm1(-session_rate(p, r, hour, activity))
+        session[row] = -math.expm1(-session_rate(p, r, quarter, activity))
         k = 1
         for d in range(DOMAIN_COUNT):
             campaign = r.queued[d]
@@ -143,7 +135,7 @@ def foresee(
             rho = relevance(p, r.interest[d], r.quality[d])
             for channel in range(CHANNEL_COUNT):
                 worth[row, k] = rho
-                click[row, k] = sigmoid(click_logit(p, r, channel, campaign, rho, hour, since))
+                click[row, k] = sigmoid(click_logit(p, r, channel, campaign, rho, quarter, since))
                 harm[row, k] = annoyance(p, r, channel, campaign, rho)
                 opt_out[row, k] = opt_out_probability(p, r, channel, campaign, rho)
                 k += 1

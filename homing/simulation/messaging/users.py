@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import normal, uniform
-from homing.simulation.messaging.parameters import CAMPAIGNS, CHANNELS, DOMAINS, STEPS_A_DAY, WINDOW
+from homing.simulation.messaging.parameters import CAMPAIGNS, CHANNELS, DOMAINS, STEP_HOURS, STEPS_A_DAY, WINDOW
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -26,44 +26,48 @@ NEVER = -(10**6)
 
 _REAL, _COUNT, _STEP, _FLAG = np.float64, np.int16, np.int32, np.bool_
 _D, _C = len(DOMAINS), len(CHANNELS)
-#: Everything that a user is. The first block is theirs for good, the second changes from step to step. Hours of the day
-#: are local; steps count from the world's start.
+#: Everything that a user is. Steps count from the world's start; there are four of them in a day.
 USER = np.dtype(
     [
-        ("platform", _COUNT),
-        ("zone", _REAL),  # hours ahead of UTC
-        ("hour", _REAL),  # preferred
-        ("hour_seen", _REAL),  # what the product takes it for
-        ("rate", _REAL),  # logarithm of organic sessions a day at habit 0.5
-        ("clickiness", _REAL),
-        ("sensitivity", _REAL),  # factor, median 1
-        ("interest", _REAL, _D),  # logit
-        ("affinity", _REAL, _D),  # the recommender's estimate of sigmoid(interest)
-        ("reach", _REAL, _D),  # factor of opportunities: generators aim at those who seem to like what they have
-        ("followed", _REAL),  # sources whose alerts the user gets
-        ("tenure", _REAL),  # days at the start
+        # What every step asks for.
         ("alive", _FLAG),
         ("premium", _FLAG),
         ("consent", np.uint8, _C),  # 1 where the channel is open
+        ("awake", np.uint8, STEPS_A_DAY),  # 1 where the system may send: by day, local time
+        ("queued", np.int8, _D),  # campaign of the waiting opportunity, -1 for none
+        ("sends", _COUNT, (_C, 3)),  # by channel in 1, 7 and 28 days
+        ("sessions", _COUNT, 2),  # in 7 and 28 days
+        ("expires", _STEP, _D),  # step from which it cannot be sent
+        ("rate", _REAL),  # logarithm of organic sessions a day at habit 0.5
+        ("timing", _REAL, STEPS_A_DAY),  # closeness of the middle of a step to the preferred hour
+        ("reach", _REAL, _D),  # factor of opportunities: generators aim at those who seem to like what they have
+        ("followed", _REAL),  # sources whose alerts the user gets
         ("habit", _REAL),  # in [0, 1]
         ("disengagement", _REAL),  # in [0, 1]
         ("fatigue", _REAL),  # >= 0
         ("habituation", _REAL, _C),  # in [0, 1]
         ("intent", _REAL),  # to turn premium, in [0, 1]
-        ("template_step", _STEP, _D * len(CAMPAIGNS)),  # step at which each template was last sent
-        ("past", np.uint8, WINDOW),  # a ring of steps: 1 + channel of what was sent, plus 8 if there was a session
-        ("sends", _COUNT, (_C, 3)),  # by channel in 1, 7 and 28 days
-        ("sessions", _COUNT, 2),  # in 7 and 28 days
-        ("streak", _COUNT),  # messages clicked in a row, or minus those ignored
-        ("visit", _STEP),  # step of the last session
         ("minutes", _REAL),  # decaying sum, see KEEP_MINUTES
+        ("past", np.uint8, WINDOW),  # a ring of steps: 1 + channel of what was sent, plus 8 if there was a session
+        # What some steps ask for.
+        ("visit", _STEP),  # step of the last session
         ("alerts", _STEP),  # pushes by followed sources so far
-        ("queued", _COUNT, _D),  # campaign of the waiting opportunity, -1 for none
+        ("streak", _COUNT),  # messages clicked in a row, or minus those ignored
+        ("platform", _COUNT),
+        ("tenure", _REAL),  # days at the start
+        ("clickiness", _REAL),
+        ("sensitivity", _REAL),  # factor, median 1
+        ("hours", _REAL, STEPS_A_DAY),  # of the day, local, as a step begins
+        ("timing_seen", _REAL, STEPS_A_DAY),  # `timing` as the product takes it to be
+        ("zone", _REAL),  # hours ahead of UTC
+        ("interest", _REAL, _D),  # logit
+        ("affinity", _REAL, _D),  # the recommender's estimate of sigmoid(interest)
         ("arrived", _STEP, _D),  # step
-        ("expires", _STEP, _D),  # step from which it cannot be sent
         ("quality", _REAL, _D),
         ("value", _REAL, _D),  # signal
-    ]
+        ("template_step", _STEP, _D * len(CAMPAIGNS)),  # step at which each template was last sent
+    ],
+    align=True,
 )
 #: N users, a record each: `users.habit` is the array of all habits. Records keep one user's numbers side by side.
 Users = np.recarray[tuple[int], np.dtype[Any]]
@@ -85,6 +89,12 @@ def sigmoid(z: float) -> float:
     if z < -700.0:
         return 0.0
     return 1.0 / (1.0 + math.exp(-z))
+
+
+@compiled
+def closeness(hour: float, preferred: float) -> float:
+    """How near an hour of the day is to the preferred one: 1 at it, −1 twelve hours away."""
+    return math.cos((hour - preferred) * (math.pi / 12.0))
 
 
 @compiled
@@ -117,8 +127,14 @@ def populate(parameters: Any, users: Any, seed: int, lo: int, hi: int) -> None:
         r.consent[1] = uniform(seed, u, 0, EMAIL) < p.email_opt_in
         # Two habits of the day: on the way to work, and in the evening.
         centre = 8.0 if uniform(seed, u, 1, HOUR) < 0.35 else 19.0
-        r.hour = (centre + 2.0 * normal(seed, u, 0, HOUR)) % 24.0
-        r.hour_seen = (r.hour + p.timing_noise_hours * normal(seed, u, 0, HOUR_SEEN)) % 24.0
+        preferred = centre + 2.0 * normal(seed, u, 0, HOUR)
+        seen = preferred + p.timing_noise_hours * normal(seed, u, 0, HOUR_SEEN)
+        for quarter in range(STEPS_A_DAY):
+            hour = (STEP_HOURS * quarter + r.zone) % 24.0
+            r.hours[quarter] = hour
+            r.awake[quarter] = 1 if p.quiet_until_hour <= hour < p.quiet_from_hour else 0
+            r.timing[quarter] = closeness(hour + 0.5 * STEP_HOURS, preferred)
+            r.timing_seen[quarter] = closeness(hour + 0.5 * STEP_HOURS, seen)
         r.rate = math.log(p.sessions_per_day) + p.sessions_spread * normal(seed, u, 0, RATE)
         r.clickiness = p.clickiness_spread * normal(seed, u, 0, CLICKY)
         r.sensitivity = math.exp(p.sensitivity_spread * normal(seed, u, 0, SENSITIVE))

@@ -25,6 +25,7 @@ from homing.simulation.messaging.parameters import (
     PLATFORMS,
     STEP_HOURS,
     STEPS_A_DAY,
+    WINDOW,
     Drift,
     MessagingParameters,
     numbers,
@@ -196,7 +197,7 @@ class MessagingWorld(ArrayWorld[Users]):
             share = self.drift.interests_share
             self._share(lambda lo, hi: shift_interests(self._numbers, state, self.seed, share, lo, hi))
         season = self._season(self.t)
-        reward = np.empty((self.n_users, len(OBJECTIVES)))
+        reward = np.zeros((self.n_users, len(OBJECTIVES)))
         log = np.empty(self.n_users * MOST_EVENTS, dtype=EVENT).view(np.recarray)
         counts = self._share(
             lambda lo, hi: advance(self._numbers, state, season, self.seed, message, reward, log, lo, hi)
@@ -218,7 +219,8 @@ class MessagingWorld(ArrayWorld[Users]):
         if drift.overclaim_day is not None and day >= drift.overclaim_day:
             overclaim[DOMAINS.index(drift.overclaim_domain)] = drift.overclaim
         recap = drift.new_campaign_day is not None and day >= drift.new_campaign_day
-        return Season(step, self._activity(step), arrivals, overclaim, recap)
+        places = (step % WINDOW, (step - 7 * STEPS_A_DAY) % WINDOW, (step - STEPS_A_DAY) % WINDOW)
+        return Season(step, self._activity(step), arrivals, overclaim, recap, *places)
 
     def _activity(self, step: int) -> float:
         """Organic sessions of a step, relative to the mean of a year."""

@@ -22,6 +22,13 @@ def test_both_sides_score_the_same() -> None:
     assert ours.answer == pytest.approx(peer.answer, rel=1e-4)
 
 
+def test_a_stream_and_the_whole_log_give_the_same() -> None:
+    """140,000 rows are more than one batch."""
+    sums, whole = (run(f"benchmarks.ope_streaming.{side}", 140_000).answer for side in ("ours", "whole"))
+    for name, numbers in whole.items():
+        assert sums[name] == pytest.approx(numbers, rel=1e-9)
+
+
 def test_a_side_that_fails_says_why() -> None:
     with pytest.raises(SystemExit, match=r"benchmarks\.log_read\.ours failed:\n[\s\S]*path == 'nowhere'"):
         run("benchmarks.log_read.ours", "nowhere")

@@ -165,7 +165,7 @@ class Summary:
         deciding = self.evaluation["deciding"]
         n, users = self.evaluation["n"], self.evaluation["n_users"]
         said = f"per decision, by {deciding['estimator'].upper()}, on {show(n)} decisions of {show(users)} other users"
-        lines = _section("Values", [f"{said}; the intervals that decide ({deciding['interval']})"])
+        lines = _section("Values", [said, f"with the intervals that decide ({deciding['interval']})"])
         for objective in self.objectives:
             rows = self.rows(objective)
             width = max(20, *(len(name) for name, _, _ in rows))

@@ -31,9 +31,10 @@ def support_map_svg(found: SupportMap) -> str:
     out = [opened(height, what)]
     for j, segment in enumerate(found.segments):
         x = LABEL_WIDTH + wide * (j + 0.5)
+        name = shortened(segment.removeprefix(found.feature).lstrip(" ="), int(wide / 7))
         out.append(
             f'<text x="{x:.1f}" y="20" text-anchor="middle" class="tick"><title>{escape(segment)}, '
-            f"{found.rows[j]:,} rows</title>{escape(shortened(segment, int(wide / 7)))}</text>"
+            f"{found.rows[j]:,} rows</title>{escape(name)}</text>"
         )
     for i, message in enumerate(found.messages):
         y = 34 + TALL * i

@@ -8,6 +8,7 @@ import pytest
 
 from homing.errors import InvalidInputError, SupportError, UnknownNameError
 from homing.ope.estimate import Clusters, Estimate, interval
+from homing.ope.estimators import SNIPS, Rows
 from homing.ope.intervals import (
     INTERVALS,
     Anytime,
@@ -278,6 +279,49 @@ def test_bernstein_bounds_users_of_different_length(rng):
         assert abs(z.mean()) == pytest.approx(bound, rel=1e-9)
 
 
+def test_bernstein_of_snips_by_its_own_equation(rng):
+    """Its ends are the v at which Maurer and Pontil's bound on the users' Σ w (r - v) is met; rewards are 0 or 1,
+    weights at most 3, users have 1 to 4 decisions."""
+    user = np.repeat(np.arange(900), rng.integers(1, 5, 900))
+    n = len(user)
+    weight = rng.choice([0.5, 1.0, 3.0], n)
+    reward = (rng.random(n) < 0.3).astype(float)
+    found = SNIPS()(Rows(weight, reward))
+    clusters = Clusters.of(user)
+    psi = clusters.sums(found.influence) / n
+    share = clusters.sums(weight) / weight.sum()
+    reach = -3.0 * found.value / weight.mean(), 3.0 * (1.0 - found.value) / weight.mean()
+    longest = np.bincount(user).max() * 900 / n
+    item = Contributions(
+        found.value, psi, (Part(psi, share, False),), ((reach[0], 0.0), (0.0, reach[1])), bounded=True, longest=longest
+    )
+    ends = Bernstein()([item], 0.95)[0]
+    for v in (ends.lower, ends.upper):
+        z = clusters.sums(weight * (reward - v))
+        bound = np.sqrt(2 * z.var(ddof=1) * np.log(80) / 900) + 7 * 3.0 * np.bincount(user).max() * np.log(80) / (
+            3 * 899
+        )
+        assert abs(z.mean()) == pytest.approx(bound, rel=1e-9)
+
+
+def test_bernstein_of_snips_covers(rng):
+    """Weights 1/9 and 9 at a rate of 0.5 %, of a log of 3,000: the truth is inside in all of 300 logs, where the t
+    interval misses in more than a tenth."""
+    missed = dict.fromkeys(("bernstein", "cluster-t"), 0)
+    for _ in range(300):
+        weight = np.where(rng.random(3000) < 0.1, 9.0, 1 / 9)
+        found = SNIPS()(Rows(weight, (rng.random(3000) < 0.005).astype(float)))
+        low, high = -9.0 * found.value / weight.mean(), 9.0 * (1.0 - found.value) / weight.mean()
+        part = Part(found.influence / 3000, weight / weight.sum(), False)
+        item = Contributions(
+            found.value, part.psi, (part,), ((low, 0.0), (0.0, high)), (0.0, 1.0), bounded=True, longest=1.0
+        )
+        for name in missed:
+            ends = get_interval(name)([item], 0.95)[0]
+            missed[name] += not ends.lower <= 0.005 <= ends.upper
+    assert missed["bernstein"] == 0 and missed["cluster-t"] > 30
+
+
 def test_bernstein_wants_true_bounds(some):
     seen = Contributions(some.value, some.psi, some.parts, some.extremes)
     with pytest.raises(
@@ -287,9 +331,17 @@ def test_bernstein_wants_true_bounds(some):
     ratio = Contributions(some.value, some.psi, (), some.extremes, bounded=True)
     with pytest.raises(SupportError, match=r"not for what divides by the sum of weights"):
         Bernstein()([ratio], 0.95)
+    weighted = Contributions(
+        some.value, some.psi, (Part(some.psi, some.parts[0].share, False),), some.extremes, bounded=True, longest=1.0
+    )
+    assert Bernstein()([weighted], 0.95)[0].lower < some.value
+    with pytest.raises(SupportError, match=r"sum of weights and adds\."):
+        Bernstein()([weighted.minus(weighted)], 0.95)
     length = np.ones(300)
     length[0] = 3000.0
-    with pytest.raises(SupportError, match=r"spread of users' lengths == .* A few users hold most decisions"):
+    with pytest.raises(
+        SupportError, match=r"spread of users' lengths or weights == .* A few users hold most decisions"
+    ):
         Bernstein()([mean_of(np.ones(300), (0.0, 1.0), bounded=True, length=length)], 0.95)
 
 

@@ -80,7 +80,8 @@ class Contributions:
         decisions: n, how many there are; None for one a user.
         paired: of a difference, the extremes given what each decision could weigh under both policies at once (see
             `homing.ope.intervals.paired`), never wider than `extremes`; None where that is not known.
-        longest: decisions of the user with most, over the average number; None where that is not known.
+        longest: of one ratio with the importance weights as its normaliser, decisions of the user with most over the
+            average number; None of others.
     """
 
     value: float
@@ -135,7 +136,6 @@ class Contributions:
             limits=limits,
             bounded=self.bounded and other.bounded,
             decisions=self.decisions,
-            longest=self.longest,
         )
 
 

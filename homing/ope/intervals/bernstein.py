@@ -23,8 +23,12 @@ class Bernstein:
     no approximation; it holds given how many decisions each user has. Several times wider than the others at usual
     sizes: for where a guarantee is asked for.
 
-    Only for means of bounded terms (IPS, DR and their kin); what divides by the sum of weights (SNIPS, SNDR) has no
-    such bound. Wrong to use with the largest weight seen for the largest possible: at 2,000 rows that covered 66 % of a
+    For SNIPS the same bound is taken on Σ w (r - v), whose mean is 0 at the policy's value: its users' "length" is
+    their weight, and B the largest weight × range of reward times the decisions of the longest user. Users must then be
+    alike in distribution, as a user's mean of w (r - v) need not be 0 given how many decisions they have. What adds
+    means and ratios, or two ratios (SNDR, a difference of two SNIPS), is not of this form and is refused.
+
+    Wrong to use with the largest weight seen for the largest possible: at 2,000 rows that covered 66 % of a
     nominal 95 %. So the bounds must be declared.
 
     References:
@@ -56,20 +60,23 @@ class Bernstein:
                     "Pass bounds=Bounds(max_weight=…, reward={objective: (least, greatest)}) from the log's design.",
                 )
             )
-        if not item.parts or not all(part.by_decisions for part in item.parts):
+        means = bool(item.parts) and all(part.by_decisions for part in item.parts)
+        ratio = len(item.parts) == 1 and item.longest is not None
+        if not (means or ratio):
             raise SupportError(
                 describe(
                     "interval",
                     self.name,
-                    "is for means over decisions, not for what divides by the sum of weights",
+                    "is for means over decisions or one ratio, not for what divides by the sum of weights and adds",
                     "Use 'cressie-read', or another estimator.",
                 )
             )
         base = interval(item.value, item.psi, level)
         count = len(item.psi)
-        u, length = count * item.psi, count * item.parts[0].share  # length: a user's decisions over the average number
+        u, length = count * item.psi, count * item.parts[0].share  # decisions, or weight, over the average user's
         logs = math.log(4.0 / (1.0 - level))
-        widest = (item.reach[1] - item.reach[0]) * float(length.max())
+        longest = float(length.max()) if item.longest is None else item.longest
+        widest = (item.reach[1] - item.reach[0]) * longest
         beyond = 7.0 * widest * logs / (3.0 * (count - 1))
         factor = 2.0 * logs / count
         moments = np.cov(u, length)  # ddof 1, as in the theorem
@@ -84,10 +91,10 @@ def _reach(moments: FloatArray, factor: float, beyond: float) -> float:
     if first <= 0.0:
         raise SupportError(
             describe(
-                "spread of users' lengths",
+                "spread of users' lengths or weights",
                 float(var_length),
                 f"must be < {1.0 / factor:.3g} for interval 'bernstein'",
-                "A few users hold most decisions: cap them, or use 'cressie-read'.",
+                "A few users hold most decisions or weight: cap them, or use 'cressie-read'.",
             )
         )
     second = beyond - factor * cov

@@ -49,12 +49,13 @@ class Ingredients:
         parts: tuple[Part, ...] = ()
         longest = None
         if DECISIONS in self.shares:
-            longest = len(psi) * float(self.shares[DECISIONS].max())
             name, weighted = self.weighted.get(key, ("", None))
             if weighted is None:
                 parts = (Part(psi, self.shares[DECISIONS]),)
             elif weighted is psi:
                 parts = (Part(psi, self.shares[name], False),)
+                if name == WEIGHT:  # which declared bounds bound
+                    longest = len(psi) * float(self.shares[DECISIONS].max())
             else:
                 parts = (Part(psi - weighted, self.shares[DECISIONS]), Part(weighted, self.shares[name], False))
         return Contributions(

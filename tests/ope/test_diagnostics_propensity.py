@@ -136,6 +136,68 @@ def test_actions_balanced_overall_are_seen_in_parts_of_the_context(make_log, rng
     assert propensity_calibration(replace(log, propensity=np.where(action == x, 0.8, 0.2))).verdict == "fine"
 
 
+def explored_log(rng, n=20_000, k=20, explored=0.5):
+    """A log that takes the best of k linear scores of three features, and anything in a share of decisions."""
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    best = (x @ rng.normal(size=(3, k)) + 0.5 * rng.normal(size=k)).argmax(axis=1)
+    policy = explored / k + (1.0 - explored) * np.eye(k)[best]
+    action = (policy.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1).clip(0, k - 1)
+    return LoggedDataset(
+        context=x, candidates=np.zeros((n, k, 1)), eligible=np.ones((n, k), bool), action=action,
+        propensity=policy[np.arange(n), action], reward=np.zeros((n, 1)), objectives=("clicked",), user=np.arange(n),
+        time=np.arange(n),
+    )  # fmt: skip
+
+
+def test_doubling_that_hides_behind_propensities_of_1(rng):
+    """Half of the decisions take the favourite, doubled to 1, and look as if nothing else had been possible; the others
+    count half: about 1 in all. A policy that follows the log's choices is not misled."""
+    log = broken(explored_log(rng), "twice", rng)
+    assert 0.4 < (log.propensity == 1.0).mean() < 0.6
+    found = propensity_calibration(log)
+    ratios = {item.what: item.ratio.value for item in found.tests}
+    assert ratios["all choices"] == pytest.approx(1.0, abs=0.03)
+    assert ratios["the choices that the log favours"] < 0.6
+    assert found.verdict == "caution" and "choices like the log's own count 0." in found.reasons[0]
+
+
+def test_rare_large_weights_that_were_not_drawn_are_no_evidence():
+    """Nine of ten decisions take the favourite. Where a model likes another one, that is drawn in 1 of 500: 4 logs."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        assert propensity_calibration(explored_log(rng, 10_000, 50, 0.1)).verdict == "fine", seed
+
+
+def test_shuffling_is_seen_where_only_candidates_features_matter(rng):
+    """Candidates stand at any position: message by message, and by context, everything averages out."""
+    n, k = 20_000, 4
+    value = rng.normal(size=(n, k, 1))
+    policy = np.exp(value[:, :, 0])
+    policy /= policy.sum(axis=1, keepdims=True)
+    action = (policy.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1).clip(0, k - 1)
+    log = replace(
+        softmax_log(rng, n, k), context=np.zeros((n, 1)), candidates=value, action=action,
+        propensity=policy[np.arange(n), action],
+    )  # fmt: skip
+    assert propensity_calibration(log).verdict == "fine"
+    found = propensity_calibration(broken(log, "shuffled", rng))
+    # E[f / p] of f = the policy itself is k Σ p² on average, where p is another decision's.
+    expected = k * (policy**2).sum(axis=1).mean()
+    own = next(item for item in found.tests if item.what == "choices like the log's own")
+    assert found.verdict == "refuse" and own.ratio.value == pytest.approx(expected, rel=0.1)
+    assert propensity_calibration(broken(log, "constant", rng)).verdict == "refuse"
+
+
+def test_propensities_that_are_wrong_since_a_release(rng):
+    """In the later half of the log the propensities are a tenth too small."""
+    log = softmax_log(rng, 20_000, heat=0.5)
+    late = np.arange(log.n) >= log.n // 2
+    found = propensity_calibration(replace(log, propensity=np.where(late, 0.9, 1.0) * log.propensity))
+    in_half = [item for item in found.tests if item.what.endswith("where the log is in its later half")]
+    assert found.verdict != "fine" and in_half
+    assert in_half[0].ratio.value == pytest.approx(1 / 0.9, abs=0.03)
+
+
 def test_what_was_never_possible_is_no_evidence(make_log, rng):
     """Rows without choice, ineligible candidates and messages that were never sent have no propensities to test."""
     n = 4000

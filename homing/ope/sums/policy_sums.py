@@ -308,12 +308,13 @@ class PolicySums:
             labels = np.asarray(check_shape("user", user, (len(z),)))
             if labels.dtype.kind not in "iu":
                 raise InvalidInputError(describe("user", labels.dtype, "must be integers", "Codes or 64-bit hashes."))
-            clusters = Clusters.of(labels)
+            keys, code = np.unique(labels, return_inverse=True)
+            clusters = Clusters(code.reshape(-1), len(keys))
             by_user = np.column_stack([clusters.sums(column) for column in z.T])
             if self.cluster == "user":
-                self._users.add(np.unique(labels), by_user)
+                self._users.add(keys, by_user)
             else:
-                self._clusters += clusters.count
+                self._clusters += len(keys)
                 self._products = self._products + by_user.T @ by_user
         self._total = self._total + z.sum(axis=0)
 

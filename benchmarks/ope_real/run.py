@@ -18,8 +18,11 @@ from homing.ope import Estimate
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with `hillstrom/` and `heartsteps_v1/`")
+    parser.add_argument("--data", type=Path, help="folder with `hillstrom/` and `heartsteps_v1/`")
     args = parser.parse_args()
+    if args.data is None:  # as `make bench` calls it
+        print("Left out: --data FOLDER names your own copies of Hillstrom and HeartSteps.")
+        return
     bandit = list(open_bandit.checks())
     mail = list(hillstrom.checks(args.data / "hillstrom"))
     steps = heartsteps.checks(args.data / "heartsteps_v1")

@@ -32,6 +32,7 @@ class Rollout:
         seed: of the world and of the policy's draws.
         total: float64 (N, m), sum over the horizon, discounted if asked for.
         by_day: float64 (horizon_days, m), mean over users of each day's sum, never discounted.
+        by_day_std_error: float64 (horizon_days, m), standard errors of these means.
         decisions: int64 (N,), how often a user was decided about.
         sends: int64 (N,), how often the choice was not silence.
         discount_per_day: what a day's delay multiplies a reward by; 1 for none.
@@ -44,6 +45,7 @@ class Rollout:
     seed: int
     total: FloatArray
     by_day: FloatArray
+    by_day_std_error: FloatArray
     decisions: IntArray
     sends: IntArray
     discount_per_day: float = 1.0
@@ -108,6 +110,7 @@ class Rollout:
             "values": {name: estimate.to_dict() for name, estimate in self.values().items()},
             "sends_per_user": float(self.sends.mean()),
             "by_day": {name: self.by_day[:, i].tolist() for i, name in enumerate(self.objectives)},
+            "by_day_std_error": {name: self.by_day_std_error[:, i].tolist() for i, name in enumerate(self.objectives)},
         }
 
     def _worth(self, objective: str | None, weights: Mapping[str, float] | None) -> FloatArray:
@@ -178,20 +181,26 @@ def simulate(
     world = world.copy()
     world.reset(n_users, seed)
     decide = decider(world, policy, encoder=encoder, weights=policy_weights)
+    m = len(world.objectives)
     out = Rollout(
-        world.name, world.objectives, dict(world.weights), int(horizon_days), int(seed),
-        np.zeros((n_users, len(world.objectives))), np.zeros((horizon_days, len(world.objectives))),
-        np.zeros(n_users, dtype=np.int64), np.zeros(n_users, dtype=np.int64), float(discount_per_day),
+        world.name, world.objectives, dict(world.weights), int(horizon_days), int(seed), np.zeros((n_users, m)),
+        np.zeros((horizon_days, m)), np.zeros((horizon_days, m)), np.zeros(n_users, dtype=np.int64),
+        np.zeros(n_users, dtype=np.int64), float(discount_per_day),
     )  # fmt: skip
+    today = np.zeros((n_users, m))
     for step in play(world, decide, steps=steps, n_users=n_users, seed=seed):
         day = step.index * horizon_days // steps
-        user, reward = step.observation.user, step.outcomes.reward
-        out.total[...] += reward if discount_per_day == 1.0 else reward * discount_per_day**day
-        out.by_day[day] += reward.mean(axis=0)
+        user = step.observation.user
+        today += step.outcomes.reward
         out.decisions[user] += 1
         out.sends[user] += step.action > 0
-        if progress is not None and (step.index + 1) * horizon_days // steps > day:
-            progress(day + 1, horizon_days)
+        if (step.index + 1) * horizon_days // steps > day:
+            out.total[...] += today * discount_per_day**day
+            out.by_day[day] = today.mean(axis=0)
+            out.by_day_std_error[day] = today.std(axis=0, ddof=1) / np.sqrt(n_users)
+            today[...] = 0.0
+            if progress is not None:
+                progress(day + 1, horizon_days)
     return out
 
 

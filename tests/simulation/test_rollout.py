@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -72,6 +74,12 @@ def test_books_balance(small_world) -> None:
     out = simulate(small_world, Sends(2), horizon_days=3, n_users=90, progress=lambda *done: days.append(done))
     assert days == [(1, 3), (2, 3), (3, 3)]
     assert np.allclose(out.by_day.sum(axis=0), out.total.mean(axis=0))
+    one_day = simulate(small_world, Sends(2), horizon_days=1, n_users=90)
+    assert np.allclose(one_day.by_day_std_error[0], out.by_day_std_error[0])
+    assert np.allclose(one_day.by_day_std_error[0], stats.sem(one_day.total, axis=0))
+    told = json.loads(json.dumps(out.to_dict(), allow_nan=False))
+    assert told["values"]["cost"] == out.value("cost").to_dict()
+    assert told["by_day"]["cost"] == out.by_day[:, 2].tolist()
     # An offer costs half a point, comes to even users alone, and never twice in a row.
     assert np.array_equal(out.sends, np.rint(out.total[:, 2] / 0.5))
     user = np.arange(90)

@@ -33,14 +33,15 @@ def test_individual_effects_have_the_expectation_of_the_user(small_world) -> Non
     small_world.reset(20, 0)
     user, action = np.array([2, 4, 4, 8]), np.array([2, 2, 1, 0])
     effects = twins(
-        small_world, user, action, policy=SilencePolicy(), horizon_days=DAYS, replicates=200, seed=9
+        small_world, user, action, policy=SilencePolicy(), horizon_days=DAYS, replicates=60, seed=9
     )  # fmt: skip
     expected = np.array([0.6 + 0.06 * 5 - 0.5] * 2 + [0.3 + 0.03 * 5, 0.0])
     found = effects.individual(level=0.9999)
     assert (found.lower <= expected).all() and (expected <= found.upper).all()
     assert (found.std_error[:3] > 0).all() and found.value[3] == found.std_error[3] == 0.0
-    # A binomial click times 1.5: the standard error of 200 of them.
-    assert np.allclose(found.std_error[0], 1.5 * np.sqrt(0.24 / 200), rtol=0.15)
+    # A binomial click times 1.5: the standard error of 60 of them.
+    assert np.allclose(found.std_error[0], 1.5 * np.sqrt(0.24 / 60), rtol=0.15)
+    assert found.to_dict()["lower"] == found.lower.tolist()
     # Other objectives' weights are a choice of the caller.
     assert np.allclose(effects.individual(weights={"cost": 2.0}).value[:3], [1.0, 1.0, 0.0])
 

@@ -54,16 +54,21 @@ def test_the_best_of_those_that_pass_is_promoted(rng):
 
 def test_one_challenger_is_the_gate_itself(rng):
     champion, one = arms(uniform_log(rng, 4000, [0.10, 0.15]))
-    assert gate_many([one], champion, RULES).decisions == (gate(one, champion, RULES),)
+    found, alone = gate_many([one], champion, RULES), gate(one, champion, RULES)
+    assert found.decisions == (alone,) and found.leader == "arm 1"
+    assert (found.to_text(), found.to_html()) == (alone.to_text(), alone.to_html())
 
 
 def test_none_passes(rng):
     champion, *others = arms(uniform_log(rng, 3000, [0.10, 0.10, 0.10]))
     found = gate_many(others, champion, RULES)
     assert found.verdict == "hold" and found.promoted is None
+    # Who goes on to the registry: the one that came nearest.
+    lower = {item.challenger: item.comparisons[0].bound.lower for item in found.decisions}
+    assert found.leader == max(lower, key=lower.get)
     assert found.reasons[0] == "No challenger passes: the champion stays."
     strict = gate_many(others, champion, RULES.model_copy(update={"min_users": 10_000}))
-    assert strict.verdict == "refuse"
+    assert strict.verdict == "refuse" and strict.leader == "arm 1"
     strict.to_text(), strict.to_html()
 
 

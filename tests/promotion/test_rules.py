@@ -74,3 +74,23 @@ def test_wrong_rules(tmp_path, text, error, message):
 def test_missing_file(tmp_path):
     with pytest.raises(InvalidInputError, match="must be a readable file"):
         PromotionRules.from_yaml(tmp_path / "none.yaml")
+
+
+def test_levels_share_the_error_over_challengers_and_over_ways_to_win():
+    """5 % over two challengers is 2.5 % each, of which either of two superiority objectives may spend half."""
+    rules = PromotionRules.from_dict({
+        "objectives": {
+            "conversion": {"rule": "superiority"},
+            "visits": {"rule": "superiority"},
+            "opt_out": {"rule": "non_inferiority", "direction": "minimize", "margin": 0.1},
+        },
+        "guardrails": {"complaints": {"limit": 0.01}},
+    })  # fmt: skip
+    deciding = rules.deciding(2)
+    assert deciding.level_of("conversion") == deciding.level_of("visits") == pytest.approx(1 - 0.05 / 4)
+    assert deciding.level_of("opt_out") == deciding.level_of("complaints") == pytest.approx(1 - 0.05 / 2)
+    assert (deciding.estimator, deciding.interval) == ("dr", "cressie-read")
+    assert rules.shared(1) == rules and rules.deciding().level_of("opt_out") == 0.95
+    assert deciding.directions == {
+        "conversion": "maximize", "visits": "maximize", "opt_out": "minimize", "complaints": "minimize"
+    }  # fmt: skip

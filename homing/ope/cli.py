@@ -126,9 +126,16 @@ def evaluate(args: argparse.Namespace, judge: Judge | None) -> Evaluation:
     calibration = propensity_calibration(dataset, messages=messages)
     estimators = None if args.estimators is None else tuple(name.strip() for name in args.estimators.split(","))
     folders = [*args.policies, *([] if args.champion is None else [args.champion])]
+    names = _names(folders)
+    rival = None if args.champion is None else probabilities(dataset, load_policy(args.champion))
+    # A challenger knows the champion's probabilities: what a decision could weigh under both shortens their difference.
+    against = {} if rival is None else {names[-1]: rival[0]}
     reports, maps = [], []
-    for folder, name in zip(folders, _names(folders), strict=True):
-        probs, notes = probabilities(dataset, load_policy(folder))
+    for folder, name in zip(folders, names, strict=True):
+        if rival is not None and folder is args.champion:
+            probs, notes = rival
+        else:
+            probs, notes = probabilities(dataset, load_policy(folder))
         if args.segments is None:
             parts = Segments.telling(dataset, probs, messages)
         else:
@@ -136,8 +143,8 @@ def evaluate(args: argparse.Namespace, judge: Judge | None) -> Evaluation:
         # The same draws for each, so that differences are paired.
         report = evaluate_policy(
             dataset, probs, q_hat=q_hat, estimators=estimators, level=args.level, interval=args.interval,
-            bounds=bounds, policy=name, messages=messages, calibration=calibration, segments=parts.labels,
-            rng=np.random.default_rng(args.seed),
+            bounds=bounds, policy=name, against=against, messages=messages, calibration=calibration,
+            segments=parts.labels, rng=np.random.default_rng(args.seed),
         )  # fmt: skip
         reports.append(replace(report, notes=(*report.notes, *notes)))
         maps.append(support_map(dataset, probs, policy=name, messages=messages, segments=parts))

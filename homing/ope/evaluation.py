@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from homing.errors import SupportError
 from homing.ope.deciding import Deciding, has
 from homing.ope.estimate import Estimate
 from homing.ope.pareto import Pareto, pareto
@@ -77,20 +75,15 @@ class Evaluation:
 
     @cached_property
     def paired(self) -> dict[str, dict[tuple[str, str], Estimate]]:
-        """Each challenger minus the champion by (estimator, objective), with intervals as the reports have them.
-
-        What has no interval of that kind (`bernstein` of a difference of ratios) is left out.
-        """
-        out: dict[str, dict[tuple[str, str], Estimate]] = {}
+        """Each challenger minus the champion by (estimator, objective), with intervals as the reports have them."""
+        out = {}
         for report in self.challengers:
             other = report if self.champion is None else self.champion
-            found = out.setdefault(report.policy, {})
-            for estimator, objective in report.estimates:
-                if has(other, name := LOGGED if self.champion is None else estimator, objective):
-                    with suppress(SupportError):
-                        found[estimator, objective] = compare(
-                            report, other, objective, estimator, champion_estimator=name
-                        )
+            out[report.policy] = {
+                (estimator, objective): compare(report, other, objective, estimator, champion_estimator=name)
+                for estimator, objective in report.estimates
+                if has(other, name := LOGGED if self.champion is None else estimator, objective)
+            }
         return out
 
     @property

@@ -336,7 +336,12 @@ def test_bernstein_wants_true_bounds(some):
     )
     assert Bernstein()([weighted], 0.95)[0].lower < some.value
     with pytest.raises(SupportError, match=r"sum of weights and adds\."):
-        Bernstein()([weighted.minus(weighted)], 0.95)
+        Bernstein()([ratio.minus(weighted)], 0.95)
+    # A difference of ratios: the ends of both at 97.5 %, crosswise.
+    each = Bernstein()([weighted], 0.975)[0]
+    found = Bernstein()([weighted.minus(weighted, 0.5)], 0.95)[0]
+    expected = each.lower - 0.5 * each.upper, each.upper - 0.5 * each.lower
+    assert (found.lower, found.upper) == pytest.approx(expected, rel=1e-12)
     length = np.ones(300)
     length[0] = 3000.0
     with pytest.raises(

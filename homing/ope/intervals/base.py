@@ -82,6 +82,7 @@ class Contributions:
             `homing.ope.intervals.paired`), never wider than `extremes`; None where that is not known.
         longest: of one ratio with the importance weights as its normaliser, decisions of the user with most over the
             average number; None of others.
+        pair: of a difference one - factor · two, these three; None of others.
     """
 
     value: float
@@ -93,6 +94,7 @@ class Contributions:
     decisions: int | None = None
     paired: Extremes | None = None
     longest: float | None = None
+    pair: tuple[Contributions, Contributions, float] | None = None
 
     @property
     def reach(self) -> tuple[float, float] | None:
@@ -136,6 +138,7 @@ class Contributions:
             limits=limits,
             bounded=self.bounded and other.bounded,
             decisions=self.decisions,
+            pair=(self, other, factor),
         )
 
 

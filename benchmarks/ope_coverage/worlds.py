@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.log import LoggedDataset
+from homing.log.candidates import CandidateStore
 
 FloatArray = NDArray[np.float64]
 ACTIONS = 3
@@ -67,7 +68,7 @@ class World:
         mean = MEANS[context, action] * rng.choice(KEEN, int(user[-1]) + 1)[user]
         log = LoggedDataset(
             context=np.zeros((n, 1), np.float32),
-            candidates=np.zeros((n, ACTIONS, 1), np.float32),
+            candidates=CandidateStore.from_padded(np.zeros((n, ACTIONS, 1), np.float32)),
             eligible=np.ones((n, ACTIONS), bool),
             action=action,
             propensity=probs[np.arange(n), action],

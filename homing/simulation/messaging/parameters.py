@@ -145,8 +145,8 @@ class MessagingParameters:
     value_scale: tuple[float, ...] = (30.0, 12.0, 4.0, 2.0, 20.0)
     value_noise: tuple[float, ...] = (0.3, 0.3, 0.5, 0.3, 0.5)
     overclaim: tuple[float, ...] = (1.0, 1.0, 2.5, 1.0, 1.0)
-    click_logit: tuple[float, ...] = (-3.1, -4.0, -2.6)
-    click_per_relevance: float = 3.0
+    click_logit: tuple[float, ...] = (-3.25, -4.0, -2.7)
+    click_per_relevance: float = 4.0
     click_per_activity: float = 0.2
     click_timing: float = 0.35
     click_campaign: tuple[float, ...] = (0.0, 0.15, 0.7, 0.1)
@@ -173,7 +173,7 @@ class MessagingParameters:
     opt_out_campaign: tuple[float, ...] = (0.0, -0.1, 0.6, 0.0)
     permission_per_session: float = 0.0008
     session_timing: float = 0.6
-    session_habit: float = 1.2
+    session_habit: float = 1.4
     session_disengagement: float = 1.5
     weekend_factor: float = 1.15
     yearly_swing: float = 0.08
@@ -182,7 +182,7 @@ class MessagingParameters:
     minutes_spread: float = 0.7
     minutes_clicked: tuple[float, ...] = (15.0, 25.0, 5.0, 30.0, 0.0)
     habit_organic: float = 0.05
-    habit_clicked: float = 0.5
+    habit_clicked: float = 0.6
     habit_campaign: tuple[float, ...] = (1.0, 1.1, 0.2, 1.0)
     habit_half_life_days: float = 14.0
     conversion_per_session: float = 0.0008
@@ -190,7 +190,7 @@ class MessagingParameters:
     intent_clicked: float = 0.8
     intent_factor: float = 25.0
     intent_half_life_days: float = 5.0
-    cancel_per_day: float = 0.0006
+    cancel_per_day: float = 0.0004
     churn_per_day: float = 0.0016
     churn_premium_factor: float = 0.2
     leave_habit: float = 2.0

@@ -57,7 +57,7 @@ class PriorityRule:
     good_value: tuple[float, ...] = (18.0, 7.0, 2.4, 1.2, 12.0)
     click_rate: tuple[float, ...] = (1.0, 0.6, 0.7)
     teaser: float = 1.2
-    threshold: float = 1.25
+    threshold: float = 1.4
     silence: float = 0.1
     uniform: float = 0.1
 

@@ -9,9 +9,14 @@ from homing.learners.learner import Learner, make, names, objective_weights
 from homing.learners.train import TrainReport, train
 
 if TYPE_CHECKING:
+    from homing.learners.behaviour_cloning import BehaviourCloning
+    from homing.learners.cql import CQL
     from homing.learners.direct_method import Linear, Neural
+    from homing.learners.double_dqn import DoubleDQN
     from homing.learners.doubly_robust import DoublyRobust
+    from homing.learners.iql import IQL
     from homing.learners.message_shares import MessageShares
+    from homing.learners.q_learning import train_many
     from homing.learners.recovering_softmax import RecoveringSoftmax
     from homing.learners.reward_models import FittedModel, fit_reward_model
     from homing.learners.rules import BestCTR, Priority, Uniform
@@ -20,9 +25,13 @@ if TYPE_CHECKING:
 
 #: Every learner by name: its module and class. A new one is a line here; it is imported when it is first made.
 LEARNERS = {
+    "behaviour-cloning": ("behaviour_cloning", "BehaviourCloning"),
     "best-ctr": ("rules", "BestCTR"),
+    "cql": ("cql", "CQL"),
+    "double-dqn": ("double_dqn", "DoubleDQN"),
     "doubly-robust": ("doubly_robust", "DoublyRobust"),
     "dr-learner": ("uplift", "DRLearner"),
+    "iql": ("iql", "IQL"),
     "linear": ("direct_method", "Linear"),
     "message-shares": ("message_shares", "MessageShares"),
     "neural": ("direct_method", "Neural"),
@@ -38,12 +47,17 @@ LEARNERS = {
 _LATER = {cls: module for module, cls in LEARNERS.values()} | {
     "FittedModel": "reward_models",
     "fit_reward_model": "reward_models",
+    "train_many": "q_learning",
 }
 
 __all__ = [
+    "CQL",
+    "IQL",
     "LEARNERS",
+    "BehaviourCloning",
     "BestCTR",
     "DRLearner",
+    "DoubleDQN",
     "DoublyRobust",
     "FittedModel",
     "Learner",
@@ -63,6 +77,7 @@ __all__ = [
     "names",
     "objective_weights",
     "train",
+    "train_many",
 ]
 
 

@@ -68,7 +68,7 @@ class Towers:
     @property
     def outputs(self) -> int:
         """o."""
-        return self.taste.shape[2]
+        return int(self.taste.shape[2])
 
     def trunk(self, context: NDArray[np.float32]) -> NDArray[np.float32]:
         """h (e, n, h2) for context (n, d)."""

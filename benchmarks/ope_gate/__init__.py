@@ -1,1 +1,0 @@
-"""The gate's error rates and its power, on logs with a known truth."""

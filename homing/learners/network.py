@@ -1,0 +1,190 @@
+"""Many networks of the same form as one: every layer has a leading dimension over members, all run in one product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from homing.learners.transitions import Decisions
+from homing.policies import Towers
+
+#: Layers of `Towers` in the order of their parameters.
+TOWERS = (
+    "first", "first_bias", "second", "second_bias", "taste", "taste_bias", "candidate", "candidate_bias",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Form:
+    """Sizes of the networks: d context, c candidate columns, o outputs, v value heads, u candidate units.
+
+    Members may have smaller hidden layers than `sizes`: what they have no use for stays 0 and is left out of what is
+    saved.
+    """
+
+    d: int
+    c: int
+    outputs: int
+    values: int
+    units: int
+    sizes: tuple[int, int]
+
+    def layers(self, sizes: tuple[int, int] | None = None) -> dict[str, tuple[int, ...]]:
+        """Shape of each layer of one member."""
+        first, second = self.sizes if sizes is None else sizes
+        width = self.outputs * (self.c + self.units)
+        return {
+            "first": (self.d, first), "first_bias": (first,), "second": (first, second), "second_bias": (second,),
+            "heads": (second, self.values + width),
+            "heads_bias": (self.values + width,), "candidate": (self.c, self.units), "candidate_bias": (self.units,),
+        }  # fmt: skip
+
+
+class Network:
+    """e members as one flat tensor (e · p,), layer after layer, and their gradients likewise.
+
+    So the optimiser takes one step over one tensor, a target network is one copy, and a checkpoint is one array.
+    """
+
+    def __init__(self, form: Form, flat: torch.Tensor) -> None:
+        self.form = form
+        self.members = len(flat) // self.parameters(form)
+        self.flat = flat
+        self.gradient = torch.zeros_like(flat)
+        self.layer: dict[str, torch.Tensor] = {}
+        start = 0
+        for name, shape in form.layers().items():
+            stop, view = start + self.members * math.prod(shape), (self.members, *shape)
+            leaf = flat[start:stop].view(view).detach().requires_grad_()
+            leaf.grad = self.gradient[start:stop].view(view)
+            self.layer[name] = leaf
+            start = stop
+
+    @classmethod
+    def new(
+        cls, form: Form, sizes: Sequence[tuple[int, int]], seeds: Sequence[int], bias: NDArray[np.float64], device: str
+    ) -> Network:
+        """Members with hidden layers of `sizes`, drawn from `seeds`; value heads start as `bias` (e, v).
+
+        Hidden layers are Glorot's, heads 0: all messages start as good as silence, and one whose features the log never
+        showed stays so.
+        """
+        flat = torch.zeros(len(seeds) * cls.parameters(form))
+        net = cls(form, flat)
+        for e, (size, seed) in enumerate(zip(sizes, seeds, strict=True)):
+            generator = torch.Generator().manual_seed(seed)
+            for name in ("first", "second", "candidate"):
+                rows, columns = form.layers(size)[name]
+                bound = math.sqrt(6.0 / max(rows + columns, 1))
+                draw = (2 * torch.rand(rows, columns, generator=generator) - 1) * bound
+                with torch.no_grad():
+                    net.layer[name][e, :rows, :columns] = draw
+        with torch.no_grad():
+            net.layer["heads_bias"][:, : form.values] = torch.from_numpy(bias.astype(np.float32))
+        return cls(form, flat.to(device))
+
+    @staticmethod
+    def parameters(form: Form) -> int:
+        """Numbers in one member, p."""
+        return sum(math.prod(shape) for shape in form.layers().values())
+
+    def trunk(self, context: torch.Tensor) -> torch.Tensor:
+        """h (e, b, h2) for context (b, d), or (e, b, d) where members see different ones."""
+        layer = self.layer
+        if context.dim() == 2:
+            context = context.expand(self.members, *context.shape)
+        hidden = torch.baddbmm(layer["first_bias"][:, None], context, layer["first"]).relu_()
+        return torch.baddbmm(layer["second_bias"][:, None], hidden, layer["second"]).relu_()
+
+    def heads(self, context: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Value heads (e, b, v), and what each output makes of each column of a candidate, (e, b, o, c + u)."""
+        hidden = self.trunk(context)
+        out = torch.baddbmm(self.layer["heads_bias"][:, None], hidden, self.layer["heads"])
+        v = self.form.values
+        return out[..., :v], out[..., v:].unflatten(2, (self.form.outputs, -1))
+
+    def advantages(self, taste: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+        """A (e, b, o, k) of all candidates (b or 1, k, c); silence's are 0."""
+        e, b, o, _ = taste.shape
+        c = self.form.c
+        relative = candidates - candidates[:, :1]
+        if len(candidates) == 1:
+            out = taste[..., :c] @ relative[0].T
+        else:  # one small product a decision, over all members at once
+            stacked = taste[..., :c].permute(1, 3, 0, 2).reshape(b, c, e * o)
+            out = torch.bmm(relative, stacked).view(b, -1, e, o).permute(2, 0, 3, 1)
+        if self.form.units:
+            lifted = self._lifted(candidates)
+            out = out + taste[..., c:] @ (lifted - lifted[:, :, :1]).transpose(2, 3)
+        return out
+
+    def chosen(self, taste: torch.Tensor, candidates: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """A (e, b, o) of one candidate of each decision, `action` (b,), or (e, b) where members choose differently."""
+        alike = len(candidates) == 1
+        rows = torch.zeros_like(action) if alike else torch.arange(len(candidates), device=action.device)
+        rows = rows.expand_as(action)
+        picked, silence = candidates[rows, action], candidates[:, 0]  # (b, c) or (e, b, c); (b or 1, c)
+        z = (picked - silence).expand(len(taste), -1, -1)
+        if self.form.units:
+            flat = picked if picked.dim() == 3 else picked[None]
+            lifted = self._units(flat.expand(len(taste), -1, -1)) - self._units(silence.expand(len(taste), -1, -1))
+            z = torch.cat([z, lifted], dim=2)
+        return torch.matmul(taste, z[..., None])[..., 0]
+
+    def _lifted(self, candidates: torch.Tensor) -> torch.Tensor:
+        """relu(c C + e) of all candidates, (e, b or 1, k, u)."""
+        b, k, c = candidates.shape
+        return self._units(candidates.reshape(b * k, c).expand(self.members, -1, -1)).view(-1, b, k, self.form.units)
+
+    def _units(self, candidates: torch.Tensor) -> torch.Tensor:
+        return torch.baddbmm(self.layer["candidate_bias"][:, None], candidates, self.layer["candidate"]).relu_()
+
+    def copy(self) -> Network:
+        """The same parameters in memory of their own."""
+        return Network(self.form, self.flat.clone())
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is not typed here
+    def take(self, other: Network, members: Sequence[int]) -> None:
+        """Become some members of another network."""
+        if len(members) == self.members:
+            self.flat.copy_(other.flat)
+            return
+        for name, tensor in self.layer.items():
+            tensor[list(members)] = other.layer[name][list(members)]
+
+    def spread(self, values: Sequence[float]) -> torch.Tensor:
+        """A number of each member at every one of its parameters, as `flat`."""
+        of = torch.tensor(values, dtype=self.flat.dtype, device=self.flat.device)
+        sizes = [math.prod(shape) for shape in self.form.layers().values()]
+        return torch.cat([of.repeat_interleave(size) for size in sizes])
+
+    def greedy(self, now: Decisions, taste: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+        """The eligible candidate with the largest advantage along `direction` (e or 1, b or 1, o); int64 (e, b)."""
+        along = (self.advantages(taste, now.candidates) * direction[..., None]).sum(dim=2)
+        return now.only_eligible(along).argmax(dim=2)
+
+    def towers(
+        self, members: Sequence[int], sizes: Sequence[tuple[int, int]], unit: NDArray[np.float64]
+    ) -> tuple[Towers, NDArray[np.float32], NDArray[np.float32]]:
+        """Some members for serving, with outputs times `unit` (o,): towers, value heads (e, h2, v), their bias (e, v).
+
+        Members of different sizes are padded with what adds 0.
+        """
+        first, second = (max(sizes[i][axis] for i in members) for axis in (0, 1))
+        keep = {"first": (slice(None), slice(first)), "first_bias": (slice(first),),
+                "second": (slice(first), slice(second)), "second_bias": (slice(second),),
+                "heads": (slice(second),)}  # fmt: skip
+        part = {
+            name: tensor.detach().cpu().numpy()[(list(members), *keep.get(name, ()))]
+            for name, tensor in self.layer.items()
+        }
+        scale, v = unit.astype(np.float32)[:, None], self.form.values
+        e, o = len(part["first"]), self.form.outputs
+        part["taste"] = part["heads"][..., v:].reshape(e, second, o, -1) * scale
+        part["taste_bias"] = part["heads_bias"][..., v:].reshape(e, o, -1) * scale
+        return Towers(*(part[name] for name in TOWERS)), part["heads"][..., :v], part["heads_bias"][..., :v]

@@ -1,0 +1,98 @@
+"""Settings that learners over transitions share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from homing.checks import check_positive, check_probability
+from homing.errors import InvalidInputError, describe
+from homing.learners.learner import whole_number
+from homing.learners.training import Loop, Member
+from homing.policies.wrappers import check_epsilon
+
+
+@dataclass
+class Optimised:
+    """How the networks of a learner are trained.
+
+    Attributes:
+        gamma: discount per day, in (0, 1): 0.95 looks about three weeks ahead.
+        epsilon: share of uniform exploration over what is eligible.
+        sizes: of the two hidden layers.
+        candidate_units: nonlinear units over candidate features; 0 takes them as they are.
+        learning_rate, weight_decay: of AdamW.
+        target_steps: steps between two copies to the target network.
+        batch_rows: transitions of a step.
+        steps: at most.
+        patience: rounds without progress on held-out users before it stops; a round is a pass over the log, of 100
+            steps at least and 500 at most.
+        validation_share: of users held out for stopping.
+        gone_after_days: a user who was silent for longer when the log ended has left, and earns nothing more; None
+            takes it from the log (see `Gaps.of`).
+        member_seed: of the (first) member's parameters.
+        device: `cpu`, `cuda`, …
+        checkpoint_dir: keeps the state after every round; the same fit goes on from there, to the same bits.
+        report: how the last fit went.
+    """
+
+    gamma: float = 0.95
+    epsilon: float = 0.1
+    sizes: Sequence[int] = (128, 128)
+    candidate_units: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    target_steps: int = 50
+    batch_rows: int = 256
+    steps: int = 20_000
+    patience: int = 15
+    validation_share: float = 0.2
+    gone_after_days: float | None = None
+    member_seed: int = 0
+    device: str = "cpu"
+    checkpoint_dir: str | Path | None = None
+    report: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.gamma = check_probability("gamma", self.gamma)
+        self.epsilon = check_epsilon(self.epsilon)
+        self.sizes = _two_layers(self.sizes)
+        self.candidate_units = whole_number("candidate_units", self.candidate_units, 0)
+        self.learning_rate = check_positive("learning_rate", self.learning_rate)
+        self.weight_decay = not_negative("weight_decay", self.weight_decay)
+        for name in ("target_steps", "batch_rows", "steps", "patience"):
+            setattr(self, name, whole_number(name, getattr(self, name), 1))
+        self.validation_share = check_probability("validation_share", self.validation_share)
+        if self.gone_after_days is not None:
+            self.gone_after_days = not_negative("gone_after_days", self.gone_after_days)
+        self.member_seed = whole_number("member_seed", self.member_seed, 0)
+
+    def network(self, seed: int) -> Member:
+        """One network with parameters of its own."""
+        first, second = self.sizes
+        return Member(seed, (first, second), self.learning_rate, self.weight_decay, self.target_steps)
+
+    def loop(self, part: str = "") -> Loop:
+        """The training loop; `part` names a folder of its own for checkpoints where several networks are trained."""
+        folder = None if self.checkpoint_dir is None else Path(self.checkpoint_dir) / part
+        return Loop(self.steps, self.batch_rows, self.patience, self.device, folder)
+
+
+def not_negative(name: str, value: object) -> float:
+    """Return a setting as a float.
+
+    Raises:
+        InvalidInputError: if it is not a finite number >= 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InvalidInputError(describe(name, value, "must be a number >= 0"))
+    return float(value)
+
+
+def _two_layers(sizes: object) -> tuple[int, int]:
+    if not isinstance(sizes, list | tuple) or len(sizes) != 2:
+        raise InvalidInputError(describe("sizes", sizes, "must be two layers"))
+    return whole_number("sizes", sizes[0], 1), whole_number("sizes", sizes[1], 1)

@@ -1,0 +1,206 @@
+"""Transitions: what was decided, what came of it, and what the user's next decision looked like; as tensors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from homing.log import CandidateStore, LoggedDataset
+
+FloatArray = NDArray[np.float64]
+MICROSECONDS_PER_DAY = 86_400e6
+#: Padded candidates are kept in memory up to this size; beyond it they are expanded batch by batch.
+MAX_CACHE_BYTES = 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class Gaps:
+    """Where users' journeys go on, end, or are cut off by the end of the log.
+
+    The log's end cuts journeys: what comes after a user's last decision is not known, and such a decision is
+    *truncated*, which is not an end: it teaches nothing of the future and is left out. A user who had long been silent
+    when the log ended has left: that decision is *terminal*, and nothing comes after it.
+
+    Attributes:
+        next: int64 (n,), row of the user's next decision; the row itself at a journey's end.
+        days: float64 (n,), time until then; 0 at a journey's end.
+        terminal: bool (n,).
+        truncated: bool (n,).
+        gone_after_days: how long a user must have been silent to have left.
+    """
+
+    next: NDArray[np.int64]
+    days: FloatArray
+    terminal: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    gone_after_days: float
+
+    @classmethod
+    def of(cls, dataset: LoggedDataset, gone_after_days: float | None = None) -> Gaps:
+        """Read them off a log.
+
+        Args:
+            dataset: n decisions.
+            gone_after_days: None for twice the time that 999 of 1,000 gaps between decisions stay below. Where no user
+                decided twice, every decision is terminal: what is left is a contextual bandit.
+
+        Example:
+            >>> data = LoggedDataset(
+            ...     context=np.zeros((4, 1)), candidates=np.zeros((4, 2, 1)), eligible=np.ones((4, 2), bool),
+            ...     action=np.zeros(4), propensity=np.ones(4), reward=np.zeros((4, 1)), objectives=("session",),
+            ...     user=[0, 0, 1, 2], time=np.array([0, 1, 9, 2]) * 86_400_000_000)
+            >>> gaps = Gaps.of(data)
+            >>> gaps.days.tolist(), gaps.terminal.tolist(), gaps.truncated.tolist()
+            ([1.0, 0.0, 0.0, 0.0], [False, True, False, True], [False, False, True, False])
+        """
+        assert dataset.next is not None  # the dataset computes it
+        rows = np.arange(dataset.n)
+        last = dataset.next < 0
+        following = np.where(last, rows, dataset.next)
+        days = (dataset.time[following] - dataset.time) / MICROSECONDS_PER_DAY
+        if last.all():
+            return cls(following, days, last, np.zeros(dataset.n, dtype=bool), 0.0)
+        if gone_after_days is None:
+            gone_after_days = 2.0 * float(np.quantile(days[~last], 0.999))
+        silent = (dataset.time.max() - dataset.time) / MICROSECONDS_PER_DAY
+        gone = last & (silent > gone_after_days)
+        return cls(following, days, gone, last & ~gone, gone_after_days)
+
+    def returns(self, reward: FloatArray, gamma: float, user: NDArray[np.int64]) -> FloatArray:
+        """Discounted sum of each user's rewards from each decision on, (n, m) for rewards (n, m).
+
+        A truncated journey is taken to go on as the log does on average, for as many decisions at most as the longest
+        one has; that serves to put values on a scale.
+
+        Args:
+            reward: (n, m).
+            gamma: discount per day.
+            user: of each row.
+        """
+        order = np.argsort(user, kind="stable")
+        starts = np.flatnonzero(np.diff(user[order], prepend=-1) != 0)
+        lengths = np.diff(np.append(starts, len(order)))
+        longest = int(lengths.max(initial=1))
+        discount = gamma**self.days
+        ends = self.terminal | self.truncated
+        typical = float(discount[~ends].mean()) if not ends.all() else 0.0
+        horizon = typical * min(1.0 / (1.0 - typical), longest) if typical < 1.0 else longest
+        out = reward + np.where(self.truncated[:, None], horizon * reward.mean(axis=0), 0.0)
+        # From the back, one step of all users at once: position counted from each user's last decision.
+        from_back = np.repeat(starts + lengths, lengths) - np.arange(len(order)) - 1
+        by_step = np.argsort(from_back, kind="stable")
+        bounds = np.searchsorted(from_back[by_step], np.arange(1, longest + 1))
+        for begin, end in pairwise(bounds):
+            rows = order[by_step[begin:end]]
+            out[rows] += discount[rows, None] * out[self.next[rows]]
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Candidates of decisions, ready to be gathered: the same for all, padded, or ragged when they are too many.
+
+    Attributes:
+        padded: (1, k, c) where every decision offers the same, (n, k, c), or None for `store`.
+        store: the ragged ones.
+        device: where they go.
+    """
+
+    padded: torch.Tensor | None
+    store: CandidateStore
+    device: torch.device
+
+    @classmethod
+    def of(cls, store: CandidateStore, device: torch.device) -> Candidates:
+        """Choose how to keep them."""
+        n, k, c = store.shape
+        if (store.counts == k).all():
+            codes, numeric = store.codes.reshape(n, k, -1), store.numeric.reshape(n, k, -1)
+            if (codes == codes[:1]).all() and (numeric == numeric[:1]).all():
+                return cls(torch.from_numpy(store[np.zeros(1, dtype=np.int64)]).to(device), store, device)
+        if n * k * c * 4 <= MAX_CACHE_BYTES:
+            return cls(torch.from_numpy(store[np.arange(n)]).to(device), store, device)
+        return cls(None, store, device)
+
+    def rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """Candidates of some rows, (b, k, c), or (1, k, c) for all."""
+        if self.padded is None:
+            return torch.from_numpy(self.store[rows.cpu().numpy()]).to(self.device)
+        return self.padded if len(self.padded) == 1 else self.padded[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """b decisions as tensors: context (b, d), candidates (b or 1, k, c), eligible (b, k); None where all always is."""
+
+    context: torch.Tensor
+    candidates: torch.Tensor
+    eligible: torch.Tensor | None
+
+    def only_eligible(self, scores: torch.Tensor) -> torch.Tensor:
+        """Scores (e, b, k), -inf for what may not be chosen."""
+        return scores if self.eligible is None else scores.masked_fill(~self.eligible, -math.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """b transitions: decisions, action (b,), reward (b, m), days (b,), whether it goes on (b,), and what followed."""
+
+    now: Decisions
+    action: torch.Tensor
+    reward: torch.Tensor
+    days: torch.Tensor
+    goes_on: torch.Tensor
+    later: Decisions
+    probs: torch.Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """A log in tensors on one device."""
+
+    context: torch.Tensor
+    candidates: Candidates
+    eligible: torch.Tensor | None
+    action: torch.Tensor
+    reward: torch.Tensor
+    next: torch.Tensor
+    days: torch.Tensor
+    goes_on: torch.Tensor
+    probs: torch.Tensor | None
+
+    @classmethod
+    def of(cls, dataset: LoggedDataset, gaps: Gaps, device: torch.device) -> Transitions:
+        """The tensors of a dataset; rewards in their own units."""
+
+        def tensor(array: NDArray[np.generic], dtype: torch.dtype) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device=device, dtype=dtype)
+
+        return cls(
+            tensor(dataset.context, torch.float32),
+            Candidates.of(dataset.candidates, device),
+            None if dataset.eligible.all() else tensor(dataset.eligible, torch.bool),
+            tensor(dataset.action, torch.int64),
+            tensor(dataset.reward, torch.float32),
+            tensor(gaps.next, torch.int64),
+            tensor(gaps.days, torch.float32),
+            tensor(~gaps.terminal, torch.float32),
+            None if dataset.probs is None else tensor(dataset.probs, torch.float32),
+        )
+
+    def decisions(self, rows: torch.Tensor) -> Decisions:
+        """What was seen at some rows."""
+        eligible = None if self.eligible is None else self.eligible[rows]
+        return Decisions(self.context[rows], self.candidates.rows(rows), eligible)
+
+    def batch(self, rows: torch.Tensor) -> Batch:
+        """The transitions that begin at some rows."""
+        return Batch(
+            self.decisions(rows), self.action[rows], self.reward[rows], self.days[rows], self.goes_on[rows],
+            self.decisions(self.next[rows]), None if self.probs is None else self.probs[rows],
+        )  # fmt: skip

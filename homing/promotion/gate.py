@@ -33,7 +33,8 @@ def gate(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> G
         if name not in challenger.objectives:
             raise unknown_name("rules: objective", name, challenger.objectives, "The rules and the log must agree.")
     if rules.estimator not in challenger.estimators:
-        raise unknown_name("rules: estimator", rules.estimator, challenger.estimators)
+        step = "Reports have dr and its kin where a reward model is given."
+        raise unknown_name("rules: estimator", rules.estimator, challenger.estimators, step)
     refused = refusals(challenger, champion, rules)
     comparisons: tuple[Comparison, ...] = ()
     if all(

@@ -71,7 +71,7 @@ def weight_test(
         observed, wanted: (n,), equal on average where propensities are true.
         clusters: of the rows.
         hidden: (n,), wanted weight on choices that may have been too rare to be drawn.
-        largest: 1 / propensity, of all rows.
+        largest: 1 over the floor of the propensities; infinite where none is known.
     """
     by_user, expected = clusters.sums(observed), clusters.sums(wanted)
     positive = by_user[by_user > 0]

@@ -200,15 +200,19 @@ class _Moments:
     @classmethod
     def _of_weights(cls, choices: ChoiceWeights, cells: Cells) -> _Moments:
         """Only chosen candidates' propensities are logged: weights by 1 / p, of some policies and of each message."""
-        own, nothing = np.zeros_like(cells.possible), np.zeros_like(cells.possible)
-        own[np.arange(cells.n), cells.action] = cells.inverse
+        own = np.zeros_like(cells.possible)
+        own[np.arange(cells.n), cells.action] = 1.0
+        # Of decisions in which the log had a favourite, all other messages: they may have been too rare to be drawn.
+        favourite = np.where(cells.inverse < 2.0, cells.inverse, 0.0)[:, None]
+        rare = (cells.possible - own) * favourite
+        own *= cells.inverse[:, None]
         everyone, both = np.ones((cells.n, 1)), np.repeat(choices.asked[:, None].astype(np.float64), 2, axis=1)
         return cls(
             (*POLICIES, *(f"choices of {name!r}" for name in cells.names)),
             np.concatenate([_typical(cells)[:, None], choices.weight, own], axis=1),
             np.concatenate([everyone, both, cells.possible], axis=1),
-            np.concatenate([0.0 * everyone, choices.hidden, nothing], axis=1),
-            float(cells.inverse.max(initial=1.0)),
+            np.concatenate([0.0 * everyone, choices.hidden, rare], axis=1),
+            _largest(cells.inverse),
         )
 
     @classmethod
@@ -251,6 +255,12 @@ class _Moments:
         if self.hidden is None:
             return frequency_test(name, observed, wanted, clusters)
         return weight_test(name, observed, wanted, clusters, hidden=self.hidden[rows, column], largest=self.largest)
+
+
+def _largest(inverse: FloatArray) -> float:
+    """1 over the floor of the propensities, if the log shows one: many rows have it; a tail has a largest by chance."""
+    top = float(inverse.max(initial=1.0))
+    return top if (inverse >= (1.0 - 1e-9) * top).sum() >= MIN_EFFECTIVE else np.inf
 
 
 def _typical(cells: Cells) -> FloatArray:

@@ -181,12 +181,18 @@ def draw(
     if probs.shape != seen.eligible.shape:
         bound = f"must be {seen.eligible.shape}, a probability for each candidate"
         raise InvalidInputError(describe("probs.shape", probs.shape, bound))
-    rng = np.random.default_rng((seed, step, _ACTIONS))
-    if len(seen) == n_users:
-        return sample_actions(probs, rng)
-    # A row for every user, so that who else is asked does not shift anybody's draw.
-    whole = np.zeros((n_users, probs.shape[1]))
-    whole[:, 0] = 1.0
-    whole[seen.user] = probs
-    action, propensity = sample_actions(whole, rng)
-    return action[seen.user], propensity[seen.user]
+    return sample_actions(probs, _Everybody((seed, step, _ACTIONS), n_users, seen.user))
+
+
+class _Everybody(np.random.Generator):
+    """Draws a number for every user, and hands out those of some: who else is asked shifts nobody's draw."""
+
+    def __init__(self, seed: tuple[int, ...], n_users: int, user: IntArray) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self._n_users = n_users
+        self._user = user
+
+    def random(self, size: int) -> NDArray[np.float64]:  # type: ignore[override]  # what `sample_actions` asks for
+        everybody = super().random(self._n_users)
+        assert size == len(self._user)
+        return everybody if size == self._n_users else everybody[self._user]

@@ -212,7 +212,7 @@ class MessagingWorld(ArrayWorld[Users]):
     def _season(self, step: int) -> Season:
         """What a step is for everybody; what waits as it ends is drawn for the next."""
         p, drift, day = self.parameters, self.drift, (step + 1) / STEPS_A_DAY
-        friday = int(day) % 7 == WEEKDAYS.index("friday")
+        friday = math.floor(day) % 7 == WEEKDAYS.index("friday")
         factor = np.array(p.friday_factor)
         arrivals = np.array(p.arrivals_per_day) / STEPS_A_DAY * 7.0 / (6.0 + factor) * (factor if friday else 1.0)
         overclaim = np.array(p.overclaim, dtype=np.float64)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from homing.simulation.compiled import compiled
+from homing.simulation.compiled import compiled_as
 
 # Steele, Lea and Flood (2014), "Fast Splittable Pseudorandom Number Generators", OOPSLA, section 3: Weyl increment and
 # the finaliser's multipliers (variant 13 of Stafford's mixers).
@@ -21,7 +21,7 @@ _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _TO_UNIT = 1.0 / 9007199254740992.0  # 2⁻⁵³
 
 
-@compiled
+@compiled_as("uint64(uint64)")
 def mix(h: np.uint64) -> np.uint64:
     """Scatter 64 bits: each bit of the result depends on all of `h`."""
     h = (h ^ (h >> _30)) * _MIX_1
@@ -29,7 +29,7 @@ def mix(h: np.uint64) -> np.uint64:
     return h ^ (h >> _31)
 
 
-@compiled
+@compiled_as("uint64(int64, int64, int64, int64)")
 def bits(seed: int, user: int, step: int, stream: int) -> np.uint64:
     """64 random bits of an address."""
     h = mix(np.uint64(seed) + _GOLDEN)
@@ -38,7 +38,7 @@ def bits(seed: int, user: int, step: int, stream: int) -> np.uint64:
     return mix((h ^ np.uint64(stream)) + _GOLDEN)
 
 
-@compiled
+@compiled_as("float64(int64, int64, int64, int64)")
 def uniform(seed: int, user: int, step: int, stream: int) -> float:
     """A number in [0, 1) with 53 random bits.
 
@@ -55,7 +55,7 @@ def uniform(seed: int, user: int, step: int, stream: int) -> float:
     return float(bits(seed, user, step, stream) >> _11) * _TO_UNIT
 
 
-@compiled
+@compiled_as("float64(int64, int64, int64, int64)")
 def normal(seed: int, user: int, step: int, stream: int) -> float:
     """A standard normal number (Box and Muller, 1958, "A Note on the Generation of Random Normal Deviates")."""
     h = bits(seed, user, step, stream)
@@ -64,7 +64,7 @@ def normal(seed: int, user: int, step: int, stream: int) -> float:
     return radius * math.cos(2.0 * math.pi * float(mix(h + _GOLDEN) >> _11) * _TO_UNIT)
 
 
-@compiled
+@compiled_as("int64(float64, int64, int64, int64, int64)")
 def poisson(mean: float, seed: int, user: int, step: int, stream: int) -> int:
     """A Poisson number by inversion, for means up to about 30 (Devroye, 1986, section X.3).
 

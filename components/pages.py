@@ -90,6 +90,7 @@ def training_page(done: Mapping[str, Any]) -> str:
     short = [(name, *values) for name, values in lists if len(values) <= SHORT]
     width = max((len(row) for row in short), default=0)
     curves = [curve(values, name) for name, values in lists if len(values) > SHORT]
+    warnings = _scalars(done["warnings"])
     settings = [*_scalars(done["params"]), *_scalars(done["settings"])]
     settings += [(name, ", ".join(map(show, values))) for name, values in _lists(done["settings"])]
     return page(
@@ -106,6 +107,7 @@ def training_page(done: Mapping[str, Any]) -> str:
             "below the loss of the mean, which predicts the same for everybody.",
             note=True,
         ),
+        *([heading("Warnings"), table(("warning", "what it means"), warnings)] if warnings else []),
         heading("Settings"),
         table(("setting", "value"), settings),
         *([heading("History")] if lists else []),

@@ -26,10 +26,11 @@ class AdamW:
     """
 
     def __init__(self, parameters: torch.Tensor, gradient: torch.Tensor, rate: torch.Tensor, decay: torch.Tensor):
-        self.parameters, self.gradient, self.rate = parameters, gradient, rate
+        self.parameters, self.gradient = parameters, gradient
+        self.rate = float(rate[0]) if bool((rate == rate[0]).all()) else rate
         self.kept = 1.0 - rate * decay if decay.any() else None
         self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
-        self._update = torch.empty_like(parameters)
+        self._root = torch.empty_like(parameters)
         self.steps = 0
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is not typed here
@@ -41,7 +42,11 @@ class AdamW:
         self.second.mul_(two).addcmul_(self.gradient, self.gradient, value=1.0 - two)
         if self.kept is not None:
             self.parameters.mul_(self.kept)
-        update = torch.sqrt(self.second, out=self._update)
-        update.div_(math.sqrt(1.0 - two**self.steps)).add_(EPSILON)
-        torch.div(self.first, update, out=update)
-        self.parameters.sub_(update.mul_(self.rate), alpha=1.0 / (1.0 - one**self.steps))
+        # m̂ / (√v̂ + ε) with both corrections for the early steps taken out of the quotient.
+        correction = math.sqrt(1.0 - two**self.steps)
+        root = torch.sqrt(self.second, out=self._root).add_(EPSILON * correction)
+        factor = -correction / (1.0 - one**self.steps)
+        if isinstance(self.rate, float):
+            self.parameters.addcdiv_(self.first, root, value=factor * self.rate)
+        else:
+            self.parameters.addcmul_(torch.div(self.first, root, out=root), self.rate, value=factor)

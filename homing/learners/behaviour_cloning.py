@@ -58,7 +58,8 @@ def fit_clone(
     held[np.isin(dataset.user, dataset.user[begun.held_out])] = True
     fitted = fit_members(
         LogLoss(), begun.transitions, form, [member], np.zeros((1, 0)), train=np.flatnonzero(~held),
-        held_out=np.flatnonzero(held), loop=settings.loop(part), seed=begun.seed, key={**begun.key, "learner": "clone"},
+        held_out=np.flatnonzero(held), loop=settings.loop(part), seed=begun.seed,
+        key=lambda: {**begun.key(), "learner": "clone"},
     )  # fmt: skip
     return ClonePolicy(fitted.net.towers([0], [member.sizes], np.ones(1))[0]), fitted
 

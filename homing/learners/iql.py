@@ -78,7 +78,7 @@ class IQL(Optimised):
         fitted = fit_members(
             problem, begun.transitions, form, [member], np.tile(mean / unit, 2)[None], train=begun.train,
             held_out=begun.held_out, loop=self.loop("values"), seed=begun.seed,
-            key={**begun.key, "learner": "iql", "settings": [self.gamma, self.expectile]},
+            key=lambda: {**begun.key(), "learner": "iql", "settings": [self.gamma, self.expectile]},
         )  # fmt: skip
         towers, value, bias = fitted.net.towers([0], [member.sizes], unit)
         scale = unit.astype(np.float32)

@@ -134,7 +134,7 @@ class Network:
             flat = picked if picked.dim() == 3 else picked[None]
             lifted = self._units(flat.expand(len(taste), -1, -1)) - self._units(silence.expand(len(taste), -1, -1))
             z = torch.cat([z, lifted], dim=2)
-        return torch.matmul(taste, z[..., None])[..., 0]
+        return (taste * z[:, :, None]).sum(dim=3)
 
     def _lifted(self, candidates: torch.Tensor) -> torch.Tensor:
         """relu(c C + e) of all candidates, (e, b or 1, k, u)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Prepared:
         weights: (m,).
         warnings: named, for the report.
         seed: of minibatches, drawn once.
-        key: digest of data and split, for checkpoints.
+        key: what tells this log and split from others, for checkpoints; costs a pass over the data.
     """
 
     transitions: Transitions
@@ -45,7 +45,7 @@ class Prepared:
     weights: FloatArray
     warnings: dict[str, str]
     seed: int
-    key: dict[str, Any]
+    key: Callable[[], dict[str, Any]]
 
     @classmethod
     def of(
@@ -78,9 +78,12 @@ class Prepared:
                 )
         transitions = Transitions.of(dataset, gaps, torch.device(device))
         seed = seed_of(rng)
-        split = hashlib.sha256(held.tobytes()).hexdigest()
-        key = {"data": dataset.fingerprint, "split": split, "weights": importance.tolist(),
-               "gone_after_days": gaps.gone_after_days}  # fmt: skip
+
+        def key() -> dict[str, Any]:
+            split = hashlib.sha256(held.tobytes()).hexdigest()
+            log = {"data": dataset.fingerprint, "split": split, "gone_after_days": gaps.gone_after_days}
+            return {**log, "weights": importance.tolist()}
+
         return cls(transitions, gaps, train, held_out, importance, warnings, seed, key)
 
     def scale(self, gamma: float, dataset: LoggedDataset) -> tuple[FloatArray, FloatArray]:

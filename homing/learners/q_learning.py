@@ -142,7 +142,7 @@ def train_many(
     own = [[learners[i].gamma, learners[i].conservatism] for i in owner]
     fitted = fit_members(
         problem, begun.transitions, form, members, bias, train=begun.train, held_out=begun.held_out, loop=loop,
-        seed=begun.seed, key={**begun.key, "learner": "q-learning", "settings": own},
+        seed=begun.seed, key=lambda: {**begun.key(), "learner": "q-learning", "settings": own},
     )  # fmt: skip
     policies = []
     for i, learner in enumerate(learners):

@@ -37,6 +37,7 @@ class TrainReport:
         calibration: of each objective's reward model, on users held out inside the training set.
         history: lists of numbers by name, of the reward model and of each learner.
         settings: what they chose.
+        warnings: of each learner that has any, what is odd about the log: {learner: {name: sentence}}.
     """
 
     learners: tuple[str, ...]
@@ -51,6 +52,7 @@ class TrainReport:
     calibration: dict[str, Any]
     history: dict[str, dict[str, list[float]]]
     settings: dict[str, Any]
+    warnings: dict[str, dict[str, str]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -132,6 +134,7 @@ def train(
         model.report()["calibration"],
         {"reward model": model.history, **{name: one.report.get("history", {}) for name, one in chosen.items()}},
         {"reward model": model.settings, **{name: one.report.get("settings", {}) for name, one in chosen.items()}},
+        {name: found for name, one in chosen.items() if (found := one.report.get("warnings"))},
     )
     (out_dir / "train.json").write_text(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     return report

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -150,7 +150,7 @@ def fit_members(
     held_out: NDArray[np.int64],
     loop: Loop,
     seed: int,
-    key: dict[str, Any],
+    key: Callable[[], dict[str, Any]],
 ) -> Fitted:
     """Train members on the same minibatches until held-out users see no more progress in any of them.
 
@@ -168,7 +168,7 @@ def fit_members(
         held_out: rows of other users to judge by.
         loop: steps, batch, patience, device, checkpoints.
         seed: of minibatches.
-        key: what else tells this training from another, as JSON.
+        key: what else tells this training from another, as JSON; asked for where checkpoints are kept.
 
     Raises:
         InvalidInputError: if a member diverged before its first round ended.
@@ -262,11 +262,11 @@ def _check_divergence(members: Sequence[Member], gain: NDArray[np.float64]) -> N
 
 
 def _checkpoints(
-    loop: Loop, form: Form, members: Sequence[Member], seed: int, key: dict[str, Any]
+    loop: Loop, form: Form, members: Sequence[Member], seed: int, key: Callable[[], dict[str, Any]]
 ) -> Checkpoints | None:
     if loop.checkpoint_dir is None:
         return None
     shared = {"batch_rows": loop.batch_rows, "patience": loop.patience, "steps": loop.steps, "seed": seed}
-    what = {**key, **shared, "form": asdict(form), "members": [asdict(member) for member in members]}
+    what = {**key(), **shared, "form": asdict(form), "members": [asdict(member) for member in members]}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return Checkpoints(loop.checkpoint_dir, digest)

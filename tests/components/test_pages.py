@@ -41,6 +41,7 @@ def test_the_training_page_shows_short_histories_as_numbers_and_long_ones_as_cur
         "learners": ["linear"], "rows": 10, "users": 5, "seconds": 1.25, "seed": 0, "fingerprint": "f" * 64,
         "weights": {"click": 1.0}, "calibration": {"click": {"slope": 0.9, "loss_of_mean": 0.5}}, "params": {"a": 2},
         "settings": {"penalty": 10.0, "model": {"penalties": [100.0, 10.0]}},
+        "warnings": {"cql": {"one-action": "The log always chose the same candidate."}},
         "history": {"held-out loss by penalty": [0.25, 0.5], "train loss": [1 / (i + 1) for i in range(20)]},
         "digests": {"policy": "ab"}})  # fmt: skip
     shown = text(page)

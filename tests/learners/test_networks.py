@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
+from homing.learners.adamw import AdamW
 from homing.learners.behaviour_cloning import LogLoss
 from homing.learners.iql import ExpectileValues
 from homing.learners.network import Form, Network
@@ -211,3 +212,21 @@ def test_members_of_different_sizes_are_as_alone(rng) -> None:
     assert towers.first.shape == (1, D, 3)
     both, _, _ = net.towers([0, 1], sizes, np.ones(M))
     assert both.first.shape == (2, D, 8)
+
+
+def test_one_rate_and_rates_of_each_number_take_the_steps_of_torch(rng) -> None:
+    start, gradients = torch.from_numpy(rng.normal(size=6)), torch.from_numpy(rng.normal(size=(20, 6)))
+    for rates in ((0.1, 0.1), (0.1, 0.02)):
+        peer = [torch.nn.Parameter(part.clone()) for part in start.split(3)]
+        groups = [{"params": [part], "lr": rate} for part, rate in zip(peer, rates, strict=True)]
+        theirs = torch.optim.AdamW(groups, weight_decay=0.3)
+        parameters, gradient = start.clone(), torch.zeros(6, dtype=torch.float64)
+        each = torch.tensor(rates, dtype=torch.float64).repeat_interleave(3)
+        ours = AdamW(parameters, gradient, each, torch.full((6,), 0.3, dtype=torch.float64))
+        for value in gradients:
+            gradient.copy_(value)
+            ours.step()
+            for part, own in zip(peer, value.split(3), strict=True):
+                part.grad = own.clone()
+            theirs.step()
+        np.testing.assert_allclose(parameters, torch.cat([part.detach() for part in peer]), rtol=1e-6)

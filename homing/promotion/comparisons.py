@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
 from typing import Any
 
-from homing.ope import Estimate, OPEReport, compare
+from homing.ope import OPEReport, compare
 from homing.promotion.decision import Comparison
 from homing.promotion.rules import Guardrail, ObjectiveRule, PromotionRules
+from homing.promotion.size import Demand, times_needed
 
-#: Probability with which the sizes named by `Comparison.times_needed` would have shown the estimated effect.
-POWER = 0.8
+#: What was found, and what it must show here or on a larger log.
+Judged = tuple[Comparison, Demand]
 
 
-def compare_all(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> tuple[Comparison, ...]:
+def compare_all(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> tuple[Judged, ...]:
     """Every objective and guardrail of the rules, in their order."""
     out = [
         compare_objective(challenger, champion, name, rule, rules.estimator, rules.level_of(name), rules.interval)
@@ -35,7 +36,7 @@ def compare_objective(
     estimator: str,
     level: float,
     interval: str = "cressie-read",
-) -> Comparison:
+) -> Judged:
     """One objective on the paired interval of challenger minus champion, less or plus its margin."""
     from homing.promotion.render import comparison_sentence
 
@@ -46,15 +47,18 @@ def compare_objective(
     # gain - m > 0 for superiority, gain + m > 0 for non-inferiority. With a relative margin m = margin · |champion|,
     # whose own error enters through the factor on the champion's influence.
     room = {"superiority": -rule.margin, "non_inferiority": rule.margin, "report": 0.0}[rule.rule]
+    factor = 1.0
     if rule.margin_kind == "relative":
         # sign · (θ_c - θ_b) + room · |θ_b| = sign · (θ_c - (1 - sign · room · sgn θ_b) · θ_b)
         factor = 1.0 - sign * room * math.copysign(1.0, base.value)
         bound = compare(challenger, champion, name, estimator, level=level, champion_factor=factor, interval=interval)
-        bound = _signed(bound, sign)
+        room = 0.0  # it is in the factor
     else:
-        bound = _signed(difference, sign).shifted(room)
+        bound = difference
+    bound = (bound if sign > 0.0 else bound.negated()).shifted(room)
     passed = None if rule.rule == "report" else bound.lower > 0.0
-    needed = None if passed is not False else times_needed(bound)
+    psi = sign * (challenger.influence[estimator, name] - factor * champion.influence[estimator, name])
+    demand = Demand.of(bound, psi)
     fields: dict[str, Any] = {
         "objective": name,
         "rule": rule.rule,
@@ -66,10 +70,10 @@ def compare_objective(
         "margin": rule.margin,
         "margin_kind": rule.margin_kind,
         "passed": passed,
-        "times_needed": needed,
-        "times_to_rule_out": None if passed is not False else times_needed(bound.negated()),
+        "times_needed": times_needed([[demand]]) if passed is False else None,
+        "times_to_rule_out": times_needed([[demand.negated()]]) if passed is False else None,
     }
-    return Comparison(**fields, sentence=comparison_sentence(**fields))
+    return Comparison(**fields, sentence=comparison_sentence(**fields)), demand
 
 
 def check_guardrail(
@@ -80,14 +84,15 @@ def check_guardrail(
     estimator: str,
     level: float,
     interval: str = "cressie-read",
-) -> Comparison:
-    """One guardrail on the interval of the challenger\'s own value."""
+) -> Judged:
+    """One guardrail on the interval of the challenger's own value."""
     from homing.promotion.render import comparison_sentence
 
     mine = challenger.estimate_at(name, estimator, level=level, interval=interval)
-    bound = _signed(mine, 1.0 if item.direction == "maximize" else -1.0)
-    bound = bound.shifted(-item.limit if item.direction == "maximize" else item.limit)
+    sign = 1.0 if item.direction == "maximize" else -1.0
+    bound = (mine if sign > 0.0 else mine.negated()).shifted(-sign * item.limit)
     passed = bound.lower >= 0.0
+    demand = Demand.of(bound, sign * challenger.influence[estimator, name])
     fields: dict[str, Any] = {
         "objective": name,
         "rule": "guardrail",
@@ -99,25 +104,24 @@ def check_guardrail(
         "margin": item.limit,
         "margin_kind": "absolute",
         "passed": passed,
-        "times_needed": None if passed else times_needed(bound),
-        "times_to_rule_out": None if passed else times_needed(bound.negated()),
+        "times_needed": None if passed else times_needed([[demand]]),
+        "times_to_rule_out": None if passed else times_needed([[demand.negated()]]),
     }
-    return Comparison(**fields, sentence=comparison_sentence(**fields))
+    return Comparison(**fields, sentence=comparison_sentence(**fields)), demand
 
 
-def _signed(item: Estimate, sign: float) -> Estimate:
-    """The estimate of sign · quantity."""
-    return item if sign > 0 else item.negated()
+def times_to_decide(judged: Sequence[Judged]) -> float | None:
+    """How many times this log would decide all that the rules ask for, if effects are as estimated.
 
-
-def times_needed(bound: Estimate) -> float | None:
-    """How many times this log would put the lower end above 0 with probability `POWER`, if the estimate were true."""
-    if bound.value <= 0.0 or bound.std_error == 0.0:
+    Every non-inferiority objective and guardrail, on whichever side of its limit the estimate lies; and one superiority
+    objective, or all of them where none is estimated to be better. What holds already counts, as it must hold then too.
+    None if nothing is open.
+    """
+    superior = [(item.passed, demand) for item, demand in judged if item.rule == "superiority"]
+    must = [(item.passed, demand) for item, demand in judged if item.rule in ("non_inferiority", "guardrail")]
+    if any(passed for passed, _ in superior) and all(passed for passed, _ in must):
         return None
-    # The half width is z · s, which falls with the root of the size, and for some intervals a rest for what was not
-    # seen, which falls with the size: value = (z + z_power) s x + rest x² for x = 1 / √times.
-    sampled = NormalDist().inv_cdf(0.5 + bound.level / 2.0) * bound.std_error
-    rest = max(bound.value - bound.lower - sampled, 0.0)
-    spread = sampled + NormalDist().inv_cdf(POWER) * bound.std_error
-    root = (spread + math.sqrt(spread**2 + 4.0 * rest * bound.value)) / (2.0 * bound.value)
-    return max(1.0, root**2)
+    better = [demand for _, demand in superior if demand.bound.value > 0.0]
+    groups = [better] if better else [[demand.negated()] for _, demand in superior]
+    groups += [[demand if demand.bound.value > 0.0 else demand.negated()] for _, demand in must]
+    return times_needed(groups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -94,6 +93,8 @@ class GateDecision:
         fingerprint: of the evaluation log.
         rules: the rules that were applied.
         requirements: what the rules ask of the log, and what it has.
+        times_needed: about how many times this log would decide all of a hold at once, if effects are as estimated, in
+            four of five logs; 1 where this one does; None where nothing is open, or where no size is known.
     """
 
     verdict: Outcome
@@ -108,22 +109,7 @@ class GateDecision:
     fingerprint: str
     rules: Mapping[str, Any]
     requirements: tuple[Requirement, ...] = ()
-
-    @property
-    def times_needed(self) -> float | None:
-        """About how many times this log would decide, if effects are as estimated; None where the gate has decided.
-
-        Every non-inferiority objective and guardrail must be decided, and one superiority objective.
-        """
-        if self.verdict != "hold":
-            return None
-        open_ones = [item for item in self.comparisons if item.passed is False]
-        times = [_decides(item) for item in open_ones if item.rule != "superiority"]
-        superior = [item for item in self.comparisons if item.rule == "superiority"]
-        if superior and not any(item.passed for item in superior):
-            times.append(min((_decides(item) for item in superior), default=math.inf))
-        known = [value for value in times if math.isfinite(value)]
-        return max(known) if known else None
+    times_needed: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON."""
@@ -152,7 +138,7 @@ class GateDecision:
             Comparison(**{**item, **{name: Estimate.from_dict(item[name]) for name in estimates}})
             for item in data["comparisons"]
         )
-        values = {key: value for key, value in data.items() if key not in ("format", "times_needed")}
+        values = {key: value for key, value in data.items() if key != "format"}
         requirements = tuple(Requirement(**item) for item in data.get("requirements", ()))
         return cls(
             **{**values, "reasons": tuple(data["reasons"]), "comparisons": comparisons, "requirements": requirements}
@@ -174,8 +160,3 @@ class GateDecision:
         from homing.promotion.render import decision_page
 
         return decision_page(self)
-
-
-def _decides(item: Comparison) -> float:
-    """How many times this log would decide one comparison either way; infinite where there is no difference."""
-    return item.times_needed or item.times_to_rule_out or math.inf

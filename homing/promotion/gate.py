@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from homing.errors import unknown_name
 from homing.ope import OPEReport
-from homing.promotion.comparisons import compare_all
+from homing.promotion.comparisons import Judged, compare_all, times_to_decide
 from homing.promotion.decision import Comparison, GateDecision, Outcome
 from homing.promotion.demands import rare_events, refusals, requirements
 from homing.promotion.rules import PromotionRules
@@ -36,13 +36,14 @@ def gate(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> G
         step = "Reports have dr and its kin where a reward model is given."
         raise unknown_name("rules: estimator", rules.estimator, challenger.estimators, step)
     refused = refusals(challenger, champion, rules)
-    comparisons: tuple[Comparison, ...] = ()
+    judged: tuple[Judged, ...] = ()
     if all(
         (rules.estimator, name) in report.estimates
         for report in (challenger, champion)
         for name in (*rules.objectives, *rules.guardrails)
     ):
-        comparisons = compare_all(challenger, champion, rules)
+        judged = compare_all(challenger, champion, rules)
+    comparisons = tuple(item for item, _ in judged)
     verdict: Outcome
     if refused:
         verdict, reasons = (
@@ -66,6 +67,7 @@ def gate(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> G
         fingerprint=challenger.fingerprint,
         rules=rules.to_dict(),
         requirements=requirements(challenger, champion, rules),
+        times_needed=times_to_decide(judged) if verdict == "hold" else None,
     )
     if decision.times_needed is None:
         return decision

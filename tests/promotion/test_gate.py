@@ -132,7 +132,7 @@ def test_relative_margin_of_a_negative_champion():
     from homing.promotion.comparisons import compare_objective
     from homing.promotion.rules import ObjectiveRule
 
-    item = compare_objective(
+    item, _ = compare_objective(
         challenger, champion, "comfort", ObjectiveRule(rule="non_inferiority", margin=0.2), "snips", 0.95
     )
     assert item.bound.value == pytest.approx(-0.1 + 0.2)

@@ -82,7 +82,8 @@ def evaluate_artifacts(
     out.mkdir(parents=True, exist_ok=True)
     dataset = LoggedDataset.load(Path(evaluation_dir))
     q_hat = predictions(dataset, load_policy(Path(reward_model)))
-    messages, calibration = Messages.of(dataset), propensity_calibration(dataset)
+    messages = Messages.of(dataset)
+    calibration = propensity_calibration(dataset, messages=messages)
     warnings = [reason for item in reward_model_calibration(dataset, q_hat) for reason in item.reasons]
 
     reports: list[OPEReport] = []

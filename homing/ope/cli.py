@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{comparison_text(evaluation)}")
     kept: dict[str, Any] = evaluation.to_dict()
     decision = None
-    refused = any(report.support.verdict == "refuse" for report in evaluation.challengers)
+    refused = any(report.support.verdict == "refuse" for report in evaluation.policies)
     status = int(refused)
     if judged is not None:
         decision, text, found = judged
@@ -126,7 +126,7 @@ def evaluate(args: argparse.Namespace, judge: Judge | None) -> Evaluation:
     calibration = propensity_calibration(dataset, messages=messages)
     estimators = None if args.estimators is None else tuple(name.strip() for name in args.estimators.split(","))
     folders = [*args.policies, *([] if args.champion is None else [args.champion])]
-    names = _names(folders)
+    names = _names(args.policies, args.champion)
     rival = None if args.champion is None else probabilities(dataset, load_policy(args.champion))
     # A challenger knows the champion's probabilities: what a decision could weigh under both shortens their difference.
     against = {} if rival is None else {names[-1]: rival[0]}
@@ -171,8 +171,8 @@ def comparison_text(evaluation: Evaluation) -> str:
     rows = [["", "difference", "lower", "upper"]]
     for objective in evaluation.challengers[0].objectives:
         for policy, item in evaluation.values[objective].differences.items():
-            if item is not None:
-                rows.append([f"{policy}  {objective}" if several else objective, *parts(item)])
+            shown = ("–",) * 3 if item is None else parts(item)  # where the log gives no estimate of both
+            rows.append([f"{policy}  {objective}" if several else objective, *shown])
     return "\n".join([*lines, table(rows)])
 
 
@@ -206,16 +206,27 @@ def _read(path: Path, objectives: Path | None) -> tuple[LoggedDataset, dict[str,
     return build_dataset(log, goals), {name: item.direction for name, item in goals.items()}
 
 
-def _names(folders: list[Path]) -> list[str]:
-    """A name for each artifact: its own, or its folder's where that says more or two would be called alike."""
+def _names(policies: list[Path], champion: Path | None) -> list[str]:
+    """A name for each artifact, the champion's last: its own, or its folder's where that says more or two are alike."""
+    from homing.errors import InvalidInputError, describe
     from homing.policies import load_policy
 
+    places = [folder.resolve() for folder in policies]
+    for folder, place in zip(policies, places, strict=True):
+        if places.count(place) > 1:
+            raise InvalidInputError(describe("POLICY", str(folder), "must be given once", "Leave out the second one."))
+    # A policy against itself gains nothing, but that is a fair question.
+    itself = champion is not None and champion.resolve() in places
+    folders = [*policies, *([] if champion is None or itself else [champion])]
     own = [load_policy(folder).name for folder in folders]
     names = [
         folder.resolve().name if name == "policy" or own.count(name) > 1 else name
         for folder, name in zip(folders, own, strict=True)
     ]
-    return [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
+    names = [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
+    if champion is None or not itself:
+        return names
+    return [*names, f"{names[places.index(champion.resolve())]} (champion)"]
 
 
 def _bounds(args: argparse.Namespace) -> Bounds:

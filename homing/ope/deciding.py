@@ -70,6 +70,8 @@ class Deciding:
             if has(report, own.estimator, objective)
             and (other := _influence(report, champion, own.estimator, objective)) is not None
         ]
+        if not differences:  # the log gives nothing to pick from
+            return own
         return cls(own.estimator, own.interval, simultaneous_level(differences, own.level, rng=rng))
 
     def level_of(self, objective: str) -> float:

@@ -89,7 +89,8 @@ class Evaluation:
     @property
     def pareto(self) -> Pareto:
         """Gains and losses on all objectives at once."""
-        known = {**self.directions, **self.deciding.directions}
+        said = {**self.directions, **self.deciding.directions}
+        known = {name: said[name] for name in self.challengers[0].objectives if name in said}
         return pareto(self.challengers, self.champion, self.deciding.estimator, directions=known)
 
     @cached_property

@@ -100,7 +100,7 @@ def evaluation_page(evaluation: Evaluation, *, title: str = "", decision: Decisi
         objectives=[_objective(evaluation, name) for name in first.objectives],
         evidence=evidence(evaluation.challengers, champion, evaluation.maps, evaluation.pareto, first.level),
         messages=_messages(evaluation.policies, first.n),
-        segments=_segments(first.support),
+        segments=[(report, _segments(report.support)) for report in evaluation.challengers if report.support.segments],
         table_rows=TABLE_ROWS,
         notes=list(dict.fromkeys(note for report in evaluation.policies for note in report.notes)),
     )
@@ -177,7 +177,11 @@ def _objective(evaluation: Evaluation, name: str) -> dict[str, Any]:
         "figure": forest_svg(bars, label=per, reference=base.value),
         "differences": forest_svg(differences, label=f"difference in {per}", reference=0.0) if differences else "",
         "headlines": [_headline(values, report.policy, base) for report in evaluation.challengers],
-        "reasons": first.support.events[name].reasons,
+        "reasons": [
+            f"{report.policy}: {reason}" if len(evaluation.challengers) > 1 else reason
+            for report in evaluation.challengers
+            for reason in report.support.events[name].reasons
+        ],
         "rows": _rows(evaluation, name),
         "level": values.level,
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.checks import check_one_of
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.ope.deciding import has
 from homing.ope.estimate import Estimate, t_quantile
@@ -113,11 +114,14 @@ def pareto(
     Args:
         challengers: reports on one log, each with a name of its own.
         champion: report on what they are compared with; None for what the log itself earned.
-        estimator: which; objectives that a report lacks under it are left out.
+        estimator: which. Challengers that the log gives no estimate of under it are left out, then objectives that a
+            report lacks: where it says nothing of anyone, nothing is left.
         directions: `minimize` for harms, by objective.
 
     Raises:
-        InvalidInputError: if the reports are on different logs, or no objective is left.
+        InvalidInputError: if there is no challenger, the reports are on different logs, or one was made without the
+            estimator.
+        UnknownNameError: for the direction of no objective, or one that is neither `maximize` nor `minimize`.
 
     Example:
         >>> from homing.log import LoggedDataset
@@ -139,40 +143,51 @@ def pareto(
         always 1 0.04084 [0.01846, 0.06322]
         always 2 0.05692 [0.03134, 0.0825]
     """
-    for report in [*challengers, *([] if champion is None else [champion])]:
-        if report.fingerprint != challengers[0].fingerprint or report.cluster != challengers[0].cluster:
-            bound = f"must be {challengers[0].fingerprint!r}, the first challenger's"
-            raise InvalidInputError(
-                describe(f"fingerprint of {report.policy!r}", report.fingerprint, bound, "Evaluate on one log.")
-            )
+    if not challengers:
+        raise InvalidInputError(describe("challengers", [], "must be at least one report"))
+    reports = [*challengers, *([] if champion is None else [champion])]
+    for report in reports:
+        for what in ("fingerprint", "cluster"):
+            found, wanted = getattr(report, what), getattr(challengers[0], what)
+            if found != wanted:
+                bound, step = f"must be {wanted!r}, the first challenger's", "Evaluate on one log in the same way."
+                raise InvalidInputError(describe(f"{what} of {report.policy!r}", found, bound, step))
+        if estimator not in report.estimators:
+            step = f"That of {report.policy!r} has {', '.join(report.estimators)}."
+            raise InvalidInputError(describe("estimator", estimator, "must be in all reports", step))
     name = LOGGED if champion is None else estimator
     other = challengers[0] if champion is None else champion
+    for objective, direction in (directions or {}).items():
+        check_one_of("directions: objective", objective, other.objectives)
+        check_one_of(f"directions[{objective!r}]", direction, ("maximize", "minimize"))
+    kept = [report for report in challengers if any(has(report, estimator, item) for item in report.objectives)]
     objectives = [
         objective
         for objective in other.objectives
-        if has(other, name, objective) and all(has(report, estimator, objective) for report in challengers)
+        if kept and has(other, name, objective) and all(has(report, estimator, objective) for report in kept)
     ]
-    if not objectives:
-        raise InvalidInputError(
-            describe("estimator", estimator, "must be in all reports", f"They have {', '.join(other.estimators)}.")
-        )
+    m = len(objectives)
     base = np.array([other.estimate(objective, name).value for objective in objectives])
-    theirs = np.stack([other.influence[name, objective] for objective in objectives])
-    differences, covariances = [], []
-    for report in challengers:
-        mine = np.stack([report.influence[estimator, objective] for objective in objectives])
-        psi = mine - theirs
-        count = psi.shape[1]
-        differences.append([report.estimate(objective, estimator).value for objective in objectives] - base)
-        covariances.append(count / (count - 1) * psi @ psi.T)
+    theirs = _influences(other, name, objectives)
+    differences, covariances = np.zeros((len(kept), m)), np.zeros((len(kept), m, m))
+    for i, report in enumerate(kept):
+        psi = _influences(report, estimator, objectives) - theirs
+        differences[i] = [report.estimate(objective, estimator).value for objective in objectives] - base
+        covariances[i] = report.n_users / (report.n_users - 1) * psi @ psi.T
     return Pareto(
-        policies=tuple(report.policy for report in challengers),
+        policies=tuple(report.policy for report in kept),
         champion=THE_LOG if champion is None else champion.policy,
         objectives=tuple(objectives),
         directions=tuple((directions or {}).get(objective, "maximize") for objective in objectives),
         estimator=estimator,
         base=base,
-        differences=np.array(differences),
-        covariances=np.array(covariances),
+        differences=differences,
+        covariances=covariances,
         df=other.n_users - 1,
     )
+
+
+def _influences(report: OPEReport, estimator: str, objectives: Sequence[str]) -> FloatArray:
+    """Each user's contribution to each objective's error, (m, G)."""
+    rows = [report.influence[estimator, objective] for objective in objectives]
+    return np.stack(rows) if rows else np.zeros((0, report.n_users))

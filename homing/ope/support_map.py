@@ -20,6 +20,7 @@ from homing.ope.diagnostics.segments import (
 )
 from homing.ope.diagnostics.verdict import Verdict
 from homing.ope.messages import Messages
+from homing.ope.table import check_action_probs
 
 FloatArray = NDArray[np.float64]
 #: A map is for the eye: what is beyond these is joined into one.
@@ -155,7 +156,7 @@ class SupportMap:
 
 def support_map(
     dataset: LoggedDataset,
-    action_probs: FloatArray,
+    action_probs: ArrayLike,
     *,
     policy: str = "policy",
     segments: Segments | str | ArrayLike | None = None,
@@ -177,7 +178,7 @@ def support_map(
         messages: from `Messages.of(dataset)`, to save time.
 
     Raises:
-        InvalidInputError: if labels do not fit the log.
+        InvalidInputError: if probabilities or labels do not fit the log.
         UnknownNameError: if there is no such feature.
 
     Example:
@@ -196,7 +197,7 @@ def support_map(
         silence, pro: 20% of the policy, 100% of the log, 500 rows, fine
     """
     known = messages or Messages.of(dataset)
-    probs = np.asarray(action_probs, dtype=np.float64)
+    probs = check_action_probs(dataset, action_probs)
     if isinstance(segments, Segments):
         parts = segments
     elif segments is None:

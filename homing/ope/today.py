@@ -57,7 +57,7 @@ def evaluate_today(
         Covariate Shift", section 4, for the doubly robust estimator.
 
     Example:
-        >>> from homing.ope.diagnostics import Decisions, log_drift
+        >>> from homing.ope.diagnostics import Today, log_drift
         >>> rng = np.random.default_rng(0)
         >>> n = 4000
         >>> x, now = rng.normal(0.0, 1.0, (n, 1)), rng.normal(0.5, 1.0, (n, 1))
@@ -67,7 +67,7 @@ def evaluate_today(
         ...     context=x, candidates=np.zeros((n, 2, 1)), eligible=np.ones((n, 2), bool), action=action,
         ...     propensity=np.full(n, 0.5), reward=reward[:, None], objectives=("spend",), user=np.arange(n),
         ...     time=np.arange(n))
-        >>> drift = log_drift(log, Decisions(now, np.zeros((n, 2, 1)), np.ones((n, 2), bool)), rng=rng)
+        >>> drift = log_drift(log, Today(now, np.zeros((n, 2, 1)), np.ones((n, 2), bool)), rng=rng)
         >>> print(evaluate_today(log, np.tile([0.0, 1.0], (n, 1)), drift)["spend"])  # 0.5 today, 0 in the log
         0.4981 [0.4279, 0.5683]
     """

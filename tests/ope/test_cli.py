@@ -30,7 +30,7 @@ def test_one_policy_against_the_log_itself(world, tmp_path, capsys):
     assert out.startswith("policy: fine, the log supports these estimates")
     assert "Minus the log itself, dr, paired by user, cluster-t intervals at 90%\n" in out
     html = page.read_text(encoding="utf-8")
-    assert "Policy: the log supports these estimates" in html and "<script" not in html
+    assert "</span>&nbsp; policy: the log supports these estimates" in html and "<script" not in html
 
 
 def test_several_policies_hold_together(world, tmp_path, capsys):
@@ -80,6 +80,29 @@ def test_a_refusal_says_no(world, tmp_path, capsys):
     words = [world / "policy", world / "reward_model", "--champion", world / "baseline", "--rules", rules]
     assert call(world, *words) == 1
     assert "\nRefuse: " in capsys.readouterr().out
+
+
+def test_what_the_log_says_nothing_of_is_refused_beside_the_others(tmp_path, capsys):
+    """The log only ever was silent: of a policy that always writes SNIPS has no estimate, as challenger or champion."""
+    log, goals = decision_log(tmp_path / "log", quiet_from=0), tmp_path / "objectives.yaml"
+    goals.write_text(GOALS)
+    save_policy(FixedCandidatePolicy(1), tmp_path / "always"), save_policy(SilencePolicy(), tmp_path / "quiet")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("estimator: snips\nobjectives: {click: {rule: superiority}}\n")
+    words = ["ope", str(log), "--objectives", str(goals), "--html", str(tmp_path / "page.html")]
+    always, quiet = str(tmp_path / "always"), str(tmp_path / "quiet")
+    assert main([*words, quiet, always]) == 1
+    assert "  always  click           –" in capsys.readouterr().out
+    assert main([*words, quiet, "--champion", always]) == 1
+    assert main([*words, always, "--champion", quiet, "--rules", str(rules)]) == 1
+    assert "\nRefuse: " in capsys.readouterr().out
+
+
+def test_a_policy_against_itself(world, capsys):
+    assert call(world, world / "policy", "--champion", world / "policy") == 0
+    assert "Minus policy (champion), snips" in capsys.readouterr().out
+    assert call(world, world / "policy", world / "policy") == 2
+    assert "policy', must be given once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("interval", INTERVALS)

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from homing.errors import InvalidInputError
+from homing.errors import InvalidInputError, SupportError
 from homing.log.dataset import LoggedDataset
-from homing.ope.diagnostics import Decisions, log_drift
+from homing.ope.diagnostics import Today, log_drift
 from homing.ope.diagnostics.density_ratio import density_ratio
 from homing.ope.diagnostics.shifts import stability_index
 from homing.ope.estimate import Clusters
@@ -30,7 +30,7 @@ def log_at(x, rng, *, user=None, eligible=None, reward=None, k=2):
 
 def now_at(x, *, user=None, eligible=None, k=2):
     n = len(x)
-    return Decisions(x, np.zeros((n, k, 1)), np.ones((n, k), bool) if eligible is None else eligible, user)
+    return Today(x, np.zeros((n, k, 1)), np.ones((n, k), bool) if eligible is None else eligible, user)
 
 
 def test_shifts_by_hand(rng):
@@ -188,6 +188,13 @@ def test_wrong_input(rng):
         log_drift(log, now_at(np.zeros((50, 1)), eligible=np.zeros((50, 2), bool)), rng=rng)
     with pytest.raises(InvalidInputError, match=r"action_probs\.shape"):
         log_drift(log, now_at(np.ones((50, 1))), rng=rng, action_probs=np.ones((3, 2)))
+    with pytest.raises(InvalidInputError, match=r"action_probs\[0, 0\] == nan, must be finite"):
+        log_drift(log, now_at(np.ones((50, 1))), rng=rng, action_probs=np.full((50, 2), np.nan))
+    with pytest.raises(SupportError, match=r"rows of today from other users == 0, .* Give more of its users"):
+        log_drift(log, now_at(np.ones((1, 1))), rng=rng)
+    alone = log_at(np.arange(100.0)[:, None], rng, user=np.zeros(100, int))
+    with pytest.raises(SupportError, match="rows of log from other users == 0"):
+        log_drift(alone, now_at(np.ones((50, 1))), rng=rng)
     drift = log_drift(log, now_at(np.arange(50.0)[:, None]), rng=rng)
     with pytest.raises(InvalidInputError, match=r"q_today == None, must be given with the other"):
         evaluate_today(log, log.eligible / 2, drift, q_hat=np.zeros((100, 2)))

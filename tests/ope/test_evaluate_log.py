@@ -224,6 +224,21 @@ def test_what_is_missing_is_named(world: Path, log: LoggedDataset, table: pa.Tab
         evaluate_log(log, uniform, objectives=["clicked"], q_hat=load_policy(world / "baseline"))
     with pytest.raises(InvalidInputError, match="source == 'LoggedDataset', must be an Arrow batch to have columns"):
         evaluate_log(log, {"new": lambda rows: rows.padded("new")}, objectives=["clicked"])
+    with pytest.raises(InvalidInputError, match="q_hat == None, is needed by dr"):
+        evaluate_log(log, uniform, objectives=["clicked"], estimators=("ips", "dr"))
+    with pytest.raises(InvalidInputError, match="estimators == 'mips-message', must use the weights"):
+        evaluate_log(log, uniform, objectives=["clicked"], estimators=("mips-message",))
+    none = table.set_column(
+        table.schema.get_field_index("eligible"), "eligible", pa.array([[]] * N, pa.list_(pa.bool_()))
+    )
+    with pytest.raises(InvalidInputError, match=r"action\[0\] == \d, must be an eligible candidate"):
+        evaluate_log(none, uniform, objectives=["clicked"])
+
+    def untouched(rows: Decisions) -> Any:
+        raise AssertionError("the log is not read for a call that is wrong")
+
+    with pytest.raises(InvalidInputError, match=r"level == 95, must be in \(0, 1\)"):
+        evaluate_log(log, {"new": untouched}, objectives=["clicked"], level=95)
     for name, kind, message in (
         ("user_id", "double", "must be text or integers"),
         ("action", "double", "must be an integer"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from homing.errors import InvalidInputError, UnknownNameError
-from homing.ope import compare, evaluate_policy, pareto
+from homing.ope import Deciding, Evaluation, compare, evaluate_policy, pareto
 
 
 @pytest.fixture
@@ -76,6 +76,52 @@ def test_what_does_not_compare(reports, make_log, rng):
         pareto(reports[1:], reports[0], "dr")
     with pytest.raises(UnknownNameError, match="weight of objective == 'clicks'"):
         pareto(reports[1:], reports[0], "snips").weighted({"clicks": 1.0})
+    with pytest.raises(InvalidInputError, match=r"challengers == \[\], must be at least one report"):
+        pareto([], reports[0], "snips")
+    with pytest.raises(InvalidInputError, match="cluster of 'arm 1' == 'decision', must be 'user'"):
+        pareto([reports[2], replace(reports[1], cluster="decision")], None, "snips")
+    with pytest.raises(UnknownNameError, match=r"directions\['left'\] == 'minimise', .* Did you mean 'minimize'"):
+        pareto(reports[1:], reports[0], "snips", directions={"left": "minimise"})
+    with pytest.raises(UnknownNameError, match=r"directions: objective == 'lift', .* Did you mean 'left'"):
+        pareto(reports[1:], reports[0], "snips", directions={"lift": "minimize"})
+
+
+def without(report, *objectives):
+    """What the report of a policy is that never takes a logged action: SNIPS divides by nothing."""
+    left = {key: item for key, item in report.estimates.items() if key[0] != "snips" or key[1] not in objectives}
+    return replace(report, estimates=left)
+
+
+def test_whom_the_log_says_nothing_of_is_left_out(reports):
+    champion, one, two = reports
+    found = pareto([without(one, "clicked", "left"), two], champion, "snips")
+    assert found.policies == ("arm 2",) and found.objectives == ("clicked", "left")
+    assert found.differences.tolist() == pareto([two], champion, "snips").differences.tolist()
+    assert pareto([without(one, "left"), two], champion, "snips").objectives == ("clicked",)
+    for none in (
+        pareto([one], without(champion, "clicked", "left"), "snips"),
+        pareto([without(one, "clicked", "left")], champion, "snips"),
+    ):
+        assert none.objectives == () and json.loads(json.dumps(none.to_dict()))["differences"] in ([], [[]])
+
+
+@pytest.mark.parametrize("silent", ["challenger", "champion"])
+def test_a_page_of_policies_that_the_log_says_nothing_of(reports, silent, rng):
+    """It is drawn, with what there is."""
+    champion, one, two = reports
+    gone = [without(item, "clicked", "left") for item in (one, champion)]
+    several, other = ((two, gone[0]), champion) if silent == "challenger" else ((one, two), gone[1])
+    found = Evaluation(several, other, Deciding.together(several, other, rng=rng))
+    html = found.to_html()
+    assert ("All objectives at once" in html) is (silent == "challenger")
+    assert found.values["clicked"].differences[several[1].policy] is None
+
+
+def test_a_page_of_a_policy_that_changes_nothing(reports, rng):
+    """No difference and no doubt about it: both pictures of trade-offs shrink to a point."""
+    champion, twin = reports[0], replace(reports[0], policy="twin")
+    html = Evaluation((twin,), champion, Deciding.of(twin)).to_html()
+    assert "Gain over arm 0 by weight" in html and "twin: clicked +0, left +0" in html and "nan" not in html
 
 
 def test_the_picture_and_the_json(reports):

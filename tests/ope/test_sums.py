@@ -193,3 +193,7 @@ def test_settings_are_checked() -> None:
     empty.add(user=[0, 1], reward=[[1.0], [0.0]], weight={"policy": [0.0, 0.0]})
     with pytest.raises(SupportError, match=r"sum of the weights of 'policy' == 0\.0, must be > 0"):
         empty.report()
+    some = PolicySums(("clicked",))
+    some.add(user=[0, 1], reward=[[1.0], [0.0]], weight={"policy": [1.0, 1.0]})
+    with pytest.raises(UnknownNameError, match=r"estimator == 'logged', .* The log's own mean is of no policy"):
+        some.report().pareto("logged")

@@ -91,6 +91,11 @@ def test_labels_must_fit():
         support_map(log(), np.full((400, 2), 0.5), segments=["a"])
 
 
+def test_probabilities_must_be_a_policys():
+    with pytest.raises(InvalidInputError, match=r"action_probs\[0, 0\] == nan, must be finite"):
+        support_map(log(), np.full((400, 2), np.nan))
+
+
 def test_the_picture_says_it_in_words():
     data = log(action=np.zeros(400, int))
     svg = support_map_svg(support_map(data, np.full((400, 2), 0.5), policy="<half>", segments=["all"] * 400))

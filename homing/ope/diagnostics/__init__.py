@@ -9,12 +9,11 @@ from homing.ope.diagnostics.reward_model import CalibrationBin, RewardModelCalib
 from homing.ope.diagnostics.segments import SegmentSupport, context_segments, segment_support
 from homing.ope.diagnostics.shifts import FeatureShift, MessageShift
 from homing.ope.diagnostics.tails import WeightTail, kish, weight_tail
-from homing.ope.diagnostics.today import Decisions
+from homing.ope.diagnostics.today import Today
 from homing.ope.diagnostics.verdict import Findings, Verdict, worst
 
 __all__ = [
     "CalibrationBin",
-    "Decisions",
     "FeatureShift",
     "Findings",
     "LogDrift",
@@ -23,6 +22,7 @@ __all__ = [
     "PropensityCalibration",
     "RewardModelCalibration",
     "SegmentSupport",
+    "Today",
     "Verdict",
     "WeightTail",
     "context_segments",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.errors import SupportError, describe
 from homing.ope.crossfit import user_folds
 from homing.ope.estimate import Clusters
 from homing.ope.logistic import ridge_logistic
@@ -35,6 +36,10 @@ def density_ratio(
         folds: of the users.
         rng: splits them.
 
+    Raises:
+        InvalidInputError: if there are fewer users than folds.
+        SupportError: if all of the log's rows, or of today's, are of users of one fold.
+
     References:
         Qin (1998), "Inferences for case-control and semiparametric two-sample density ratio models"; Bickel, Brückner
         and Scheffer (2009), "Discriminative Learning Under Covariate Shift", section 4.
@@ -56,6 +61,10 @@ def density_ratio(
     for number in range(folds):
         outside = fold != number
         positive = label[outside].astype(np.float64)
+        for side, count in (("log", len(positive) - positive.sum()), ("today", positive.sum())):
+            if not count:
+                bound = "must be some, to compare these users with"
+                raise SupportError(describe(f"rows of {side} from other users", 0, bound, "Give more of its users."))
         beta = ridge_logistic(x[outside], positive, np.ones(len(positive)), PENALTY)
         asked = np.flatnonzero(fold[:n] == number)
         exponent[asked] = x[asked] @ beta - math.log(positive.sum() / (len(positive) - positive.sum()))

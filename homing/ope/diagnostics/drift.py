@@ -14,7 +14,7 @@ from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics.density_ratio import density_ratio
 from homing.ope.diagnostics.shifts import LARGE, FeatureShift, MessageShift, feature_shifts, message_shifts
 from homing.ope.diagnostics.tails import kish
-from homing.ope.diagnostics.today import Decisions, shared_features
+from homing.ope.diagnostics.today import Today, shared_features
 from homing.ope.diagnostics.verdict import Findings, Verdict
 from homing.ope.estimate import Clusters, Estimate, interval
 from homing.ope.text import number, percent, table
@@ -116,7 +116,7 @@ SHOWN = 20
 
 def log_drift(
     dataset: LoggedDataset,
-    today: Decisions,
+    today: Today,
     *,
     rng: np.random.Generator,
     action_probs: ArrayLike | None = None,
@@ -139,7 +139,9 @@ def log_drift(
         level: of the intervals.
 
     Raises:
-        InvalidInputError: if today's columns are not the log's, or probabilities do not fit.
+        InvalidInputError: if today's columns are not the log's, or probabilities are not a policy's; or there are fewer
+            users than folds.
+        SupportError: if too few users are in the log, or in today's decisions, to be split.
 
     References:
         Austin (2009), "Balance diagnostics for comparing the distribution of baseline covariates", for standardised
@@ -154,8 +156,8 @@ def log_drift(
         ...     context=contexts(0.0), candidates=np.zeros((2000, 2, 1)), eligible=np.ones((2000, 2), bool),
         ...     action=rng.integers(0, 2, 2000), propensity=np.full(2000, 0.5), reward=np.zeros((2000, 1)),
         ...     objectives=("clicked",), user=np.arange(2000), time=np.arange(2000))
-        >>> still = Decisions(contexts(0.0), np.zeros((2000, 2, 1)), np.ones((2000, 2), bool))
-        >>> moved = Decisions(contexts(0.8), np.zeros((2000, 2, 1)), np.ones((2000, 2), bool))
+        >>> still = Today(contexts(0.0), np.zeros((2000, 2, 1)), np.ones((2000, 2), bool))
+        >>> moved = Today(contexts(0.8), np.zeros((2000, 2, 1)), np.ones((2000, 2), bool))
         >>> log_drift(log, still, rng=rng).verdict, log_drift(log, moved, rng=rng).reasons[0]
         ('fine', 'context[0] went from -0.02417 to 0.7966, 0.82 standard deviations, 95% interval [0.75, 0.89].')
     """

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from homing.checks import check_shape
 from homing.log.dataset import LoggedDataset
 from homing.ope.estimate import Clusters, Estimate, interval
 from homing.ope.intervals.simultaneous import simultaneous_level
 from homing.ope.messages import Messages
+from homing.ope.table import check_probs
 
 FloatArray = NDArray[np.float64]
 #: A standardised difference up to 0.1 is held negligible (Austin, 2009), beyond 0.25 a regression on the feature is no
@@ -116,7 +116,7 @@ def message_shifts(
     logged = dict(zip(known.names, counts.tolist(), strict=True))
     wanted: dict[str, float] | None = None
     if action_probs is not None:
-        probs = np.asarray(check_shape("action_probs", action_probs, (now.n, now.k)), dtype=np.float64)
+        probs = check_probs("action_probs", action_probs, now.eligible)
         wanted = dict(zip(current.names, (current.totals(probs) / now.n).tolist(), strict=True))
     out = []
     for name, (then, today) in shares.items():

@@ -22,7 +22,7 @@ CHOICES = "eligible candidates"
 
 
 @dataclass(frozen=True, eq=False)
-class Decisions:
+class Today:
     """What is to be decided: in the log's own columns.
 
     Attributes:

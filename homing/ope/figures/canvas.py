@@ -17,11 +17,13 @@ SERIES = ("#2563eb", "#c2410c", "#7c3aed", "#0f766e", "#be185d", "#4d7c0f", "#03
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers between two bounds.
+    """Round numbers between two bounds; the bound itself where both are one.
 
-    >>> ticks(0.0, 1.0)
-    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> ticks(0.0, 1.0), ticks(0.0, 0.0)
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.0])
     """
+    if low == high:
+        return [low]
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1.0, 2.0, 2.5, 5.0, 10.0) if raw <= power * m * 1.0001)

@@ -117,13 +117,13 @@ def _scale(low: float, high: float, start: float, end: float, *, pad: float = 0.
 def _axes(x: Scale, y: Scale, low: list[float], high: list[float], names: list[str]) -> list[str]:
     out = []
     last = -1e9
-    for tick in ticks(low[0], high[0], 4) if high[0] > low[0] else [0.0]:
+    for tick in ticks(low[0], high[0], 4):
         out.append(f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP}" y2="{BASE}" class="grid"/>')
         if x(tick) - last > 58:
             last = x(tick)
             shown = number(tick)
             out.append(f'<text x="{last:.1f}" y="{BASE + 18}" text-anchor="middle" class="tick">{shown}</text>')
-    for tick in ticks(low[1], high[1]) if high[1] > low[1] else [0.0]:
+    for tick in ticks(low[1], high[1]):
         out.append(f'<line x1="{LEFT}" x2="{SIDE - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
         out.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end" class="tick">{number(tick)}</text>')
     out.append(f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{TOP}" y2="{BASE}" class="ref"/>')

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from homing.checks import check_probability, check_shape
+from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, describe
 from homing.log.dataset import LoggedDataset
 from homing.ope.estimate import Clusters, Estimate, cluster_influence, interval, t_quantile
@@ -226,11 +226,13 @@ def _predictions(dataset: LoggedDataset, q_hat: ArrayLike | None) -> FloatArray 
         return None
     q = np.asarray(q_hat, dtype=np.float64)
     q = q[:, :, None] if q.ndim == 2 else q
-    check_shape("q_hat", q, (dataset.n, dataset.k, len(dataset.objectives)))
+    check_finite("q_hat", check_shape("q_hat", q, (dataset.n, dataset.k, len(dataset.objectives))))
     return q
 
 
 def _chosen(estimators: Sequence[str | Estimator] | None, modelled: bool) -> tuple[Estimator, ...]:
+    if isinstance(estimators, str):
+        raise InvalidInputError(describe("estimators", estimators, "must be a sequence of names", "Write (name,)."))
     names = (DEFAULT if modelled else WITHOUT_MODEL) if estimators is None else estimators
     chosen = tuple(get_estimator(item) for item in names)
     if not chosen:

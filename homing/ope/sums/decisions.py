@@ -50,11 +50,12 @@ class Decisions:
     first: int = 0
 
     def __post_init__(self) -> None:
-        b, k = self.eligible.shape
+        k = self.eligible.shape[1]
         check_propensity("propensity", self.propensity, first=self.first)
         check_finite("reward", self.reward, first=self.first)
-        outside = (self.action < 0) | (self.action >= k)
-        bad = outside | ~self.eligible[np.arange(b), np.where(outside, 0, self.action)]
+        bad = (self.action < 0) | (self.action >= k)
+        inside = np.flatnonzero(~bad)
+        bad[inside] = ~self.eligible[inside, self.action[inside]]
         if bad.any():
             row = int(np.argmax(bad))
             step = "Log the eligibility mask as it stood when the action was drawn."

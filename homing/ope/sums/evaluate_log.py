@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from homing.checks import check_positive
+from homing.checks import check_positive, check_probability
 from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
 from homing.log.dataset import LoggedDataset
@@ -46,7 +46,8 @@ def evaluate_log(
         parts: of the log, in order: data sets (`LoggedDataset`) or folders that hold one; Arrow tables, batches or
             paths of Parquet files, with the columns of the log's `decisions` and one column of rewards for each
             objective (see `Decisions.of_arrow`); or objects with the methods of `LogPart`. With engine `ray` also a
-            Ray Data set of such rows, whose blocks are the parts.
+            Ray Data set of such rows, whose blocks are the parts. Users are told apart by their ids, or by the integers
+            that stand for them: data sets without `user_ids` must number them alike.
         policies: by name, policies or artifacts, or functions that give probabilities (b, k) of `Decisions`. They must
             not have been trained on these users.
         objectives: m names.
@@ -72,7 +73,11 @@ def evaluate_log(
         (4, 3, 0.6667)
     """
     check_positive("batch_rows", batch_rows)
+    check_probability("level", level)  # before the log is read
     empty = PolicySums(objectives, policies=tuple(policies), estimators=estimators, cluster=cluster)
+    needing = [item.name for item in empty.estimators if item.needs_q_hat]
+    if needing and q_hat is None:
+        raise InvalidInputError(describe("q_hat", None, f"is needed by {', '.join(needing)}", "Pass a reward model."))
     adding = _Adding(empty, dict(policies), q_hat, batch_rows)
     shares = get_engine(engine).map_reduce(_items(parts), adding.divided, _merged, PolicySums.settled)
     return reduce(_merged, shares).report(level)

@@ -127,6 +127,8 @@ class SumsReport:
         ):
             if name not in known:
                 raise unknown_name(kind, name, known)
+        if estimator == LOGGED != policy:
+            raise unknown_name("estimator", estimator, self.estimators, "The log's own mean is of no policy.")
         return self.keys.index((policy, estimator, objective))
 
     def _combined(self, weights: Mapping[str, float], estimator: str, policies: Mapping[str, float]) -> Estimate:

@@ -39,7 +39,10 @@ def _parts(found: RowEstimate) -> dict[str, FloatArray]:
 
 
 def settled(estimator: Estimator) -> Estimator:
-    """The estimator, if no setting of it is left to the length of the log."""
+    """The estimator, if it uses π / propensity alone and no setting of it is left to the length of the log."""
+    if getattr(estimator, "needs_ratio", None) is not None:
+        bound, step = "must use the weights π / propensity alone", "Leave it out, or evaluate a sample with it."
+        raise InvalidInputError(describe("estimators", estimator.name, bound, step))
     for item in dataclasses.fields(estimator):  # type: ignore[arg-type]  # estimators are dataclasses
         if getattr(estimator, item.name) is None:
             raise InvalidInputError(

@@ -10,7 +10,7 @@ from homing.errors import InvalidInputError, SupportError
 from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics import Today, log_drift
 from homing.ope.diagnostics.density_ratio import density_ratio
-from homing.ope.diagnostics.shifts import stability_index
+from homing.ope.diagnostics.shifts import feature_shifts, stability_index
 from homing.ope.estimate import Clusters
 from homing.ope.today import evaluate_today
 
@@ -85,8 +85,9 @@ def test_no_drift_raises_no_alarm_more_often_than_it_may():
         user = np.repeat(np.arange(150), 2)
         mine = rng.normal(size=(150, 10))[user] + rng.normal(size=(300, 10))
         now = rng.normal(size=(200, 10)) * np.sqrt(2.0)
-        found = log_drift(log_at(mine, rng, user=user), now_at(now), rng=rng, folds=2)
-        moved += any(not item.difference.lower <= 0.0 <= item.difference.upper for item in found.features)
+        users = Clusters(np.concatenate([user, 150 + np.arange(200)]), 350)
+        found = feature_shifts([f"x{j}" for j in range(10)], mine, now, users, 0.95, rng)
+        moved += any(not item.difference.lower <= 0.0 <= item.difference.upper for item in found)
     assert abs(moved / 150 - 0.05) < 0.053
 
 

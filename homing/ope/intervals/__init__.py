@@ -15,6 +15,7 @@ from homing.errors import unknown_name
 from homing.ope.intervals.anytime import Anytime
 from homing.ope.intervals.base import Bounds, Contributions, Interval, Part
 from homing.ope.intervals.bernstein import Bernstein
+from homing.ope.intervals.betting import BettingSequence, betting_sequence
 from homing.ope.intervals.bootstrap import Bootstrap
 from homing.ope.intervals.cluster_t import ClusterT
 from homing.ope.intervals.cressie_read import CressieRead
@@ -44,6 +45,7 @@ __all__ = [
     "INTERVALS",
     "Anytime",
     "Bernstein",
+    "BettingSequence",
     "Bootstrap",
     "Bounds",
     "ClusterT",
@@ -51,6 +53,7 @@ __all__ = [
     "CressieRead",
     "Interval",
     "Part",
+    "betting_sequence",
     "empirical_likelihood",
     "get_interval",
     "simultaneous_level",

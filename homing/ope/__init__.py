@@ -35,13 +35,21 @@ from homing.ope.estimators import (
 )
 from homing.ope.evaluate import evaluate_policy
 from homing.ope.evaluation import Evaluation
-from homing.ope.intervals import INTERVALS, Bounds, Interval, empirical_likelihood, simultaneous_level
+from homing.ope.intervals import (
+    INTERVALS,
+    BettingSequence,
+    Bounds,
+    Interval,
+    betting_sequence,
+    empirical_likelihood,
+    simultaneous_level,
+)
 from homing.ope.pareto import Pareto, pareto
 from homing.ope.report import OPEReport, compare, compare_many
 from homing.ope.selection import EstimatorSelection, Selection, select_estimator, tune
 from homing.ope.sequential import SEQUENTIAL, LinearFQE, MessagesSent, SequentialEstimator, evaluate_sequential
 from homing.ope.sums import Decisions, LogPart, PolicySums, SumsReport, evaluate_log
-from homing.ope.support import EventSupport, MessageSupport, Support, SupportLimits
+from homing.ope.support import MessageSupport, Support, SupportLimits
 from homing.ope.support_map import SupportMap, support_map
 from homing.ope.today import evaluate_today
 
@@ -49,6 +57,7 @@ __all__ = [
     "ESTIMATORS",
     "INTERVALS",
     "SEQUENTIAL",
+    "BettingSequence",
     "Bounds",
     "Deciding",
     "Decisions",
@@ -78,6 +87,7 @@ __all__ = [
     "SupportMap",
     "Today",
     "balanced_weights",
+    "betting_sequence",
     "compare",
     "compare_many",
     "cross_fit",

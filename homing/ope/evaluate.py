@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, SupportError, describe, unknown_name
 from homing.log.dataset import LoggedDataset
+from homing.ope.bias import bias_notes, possible_bias
 from homing.ope.diagnostics import PropensityCalibration, propensity_calibration, segment_support
 from homing.ope.estimate import Clusters, Estimate, cluster_influence
-from homing.ope.estimate import interval as interval_of
 from homing.ope.estimators import ESTIMATORS, Estimator, RowEstimate, Rows, get_estimator, marginal_weights
 from homing.ope.estimators.mips import EMBEDDINGS, embedding_codes
 from homing.ope.intervals import Bounds, Contributions, Interval, get_interval
@@ -24,12 +24,9 @@ from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
 from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
 from homing.ope.table import PolicyTable, check_action_probs
-from homing.ope.text import number
 
 FloatArray = NDArray[np.float64]
 DEFAULT_ESTIMATORS = ("ips", "snips", "dr", "switch-dr", "dros")
-#: A bias that an interval does not cover is named from half a standard error on, which costs a 95% interval 2%.
-BIAS_ERRORS = 0.5
 
 
 def evaluate_policy(
@@ -184,25 +181,6 @@ def evaluate_policy(
         ingredients=ingredients,
         seed=seed,
     )
-
-
-def possible_bias(result: RowEstimate, unbiased: RowEstimate, clusters: Clusters, level: float) -> float:
-    """How far an estimate may be from what it would be without bias: the far end of their difference's interval."""
-    psi = cluster_influence(result.influence - unbiased.influence, clusters)
-    moved = interval_of(result.value - unbiased.value, psi, level)
-    return max(abs(moved.lower), abs(moved.upper))
-
-
-def bias_notes(bias: Mapping[tuple[str, str], float], estimates: Mapping[tuple[str, str], Estimate]) -> tuple[str, ...]:
-    """A sentence on the biases that intervals do not cover and the log cannot exclude, if there are any."""
-    found = [
-        f"{number(size)} in {name} of {objective}"
-        for (name, objective), size in bias.items()
-        if (name, objective) in estimates and size > BIAS_ERRORS * estimates[name, objective].std_error
-    ]
-    if not found:
-        return ()
-    return (f"Caution: not covered by its interval is a possible bias of up to {', '.join(found)}.",)
 
 
 class _Gathered:

@@ -17,6 +17,7 @@ from homing.ope.diagnostics.tails import WeightTail, weight_tail
 from homing.ope.diagnostics.tails import kish as kish
 from homing.ope.diagnostics.verdict import Findings, Verdict, worst
 from homing.ope.estimate import Clusters, cluster_influence
+from homing.ope.events import EventSupport, judge_events
 from homing.ope.messages import Messages, pieces
 
 FloatArray = NDArray[np.float64]
@@ -48,27 +49,6 @@ class SupportLimits:
     refuse_unsupported: float = 0.05
     caution_events: float = 10.0
     caution_skewness: float = 0.15
-
-
-@dataclass(frozen=True)
-class EventSupport:
-    """What stands behind one objective's estimate.
-
-    Attributes:
-        objective: its name.
-        events: rows whose reward differs from the usual one (the median), as logged.
-        effective_events: Kish's effective number of users with such rows, weighted by weight and size.
-        verdict: `caution` when few or skewed, `refuse` when none.
-        reasons: sentences behind the verdict.
-        skewness: of the self-normalised mean, Σ x³ / (Σ x²)^1.5 over users' x = Σ w (r - V); 0 where there is no event.
-    """
-
-    objective: str
-    events: int
-    effective_events: float
-    verdict: Verdict
-    reasons: tuple[str, ...] = ()
-    skewness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -274,7 +254,7 @@ def assess(
             "IPS counts them as reward 0, and model-based estimators trust the model there.",
         )
     events = {
-        name: _judge_events(name, weight, reward[:, j], clusters, limits, unit) for j, name in enumerate(objectives)
+        name: judge_events(name, weight, reward[:, j], clusters, limits, unit) for j, name in enumerate(objectives)
     }
     edges, counts = _histogram(weight)
     return Support(
@@ -331,48 +311,6 @@ def _judge_mean(found: Findings, mean: float, error: float) -> None:
             else "the logged propensities are too small."
         ),
     )
-
-
-def _judge_events(
-    name: str, weight: FloatArray, reward: FloatArray, clusters: Clusters, limits: SupportLimits, unit: str
-) -> EventSupport:
-    size = np.abs(reward - np.median(reward))
-    count = int(np.count_nonzero(size))
-    effective = kish(clusters.sums(weight * size))
-    if count == 0:
-        said = f"{name} is {float(reward[0]):g} in all {len(reward):,} {unit}: its interval says nothing."
-        return EventSupport(name, 0, 0.0, "refuse", (said,))
-    if effective == 0.0:
-        said = f"None of the {count:,} events of {name} carries weight: the interval says nothing."
-        return EventSupport(name, count, 0.0, "refuse", (said,))
-    skewness = _skewness(clusters.sums(weight * (reward - float((weight * reward).sum() / weight.sum()))))
-    if effective < limits.caution_events:
-        said = (
-            f"{name} rests on effectively {effective:.1f} users with an event; "
-            f"below {limits.caution_events:g} normal intervals are too narrow."
-        )
-        return EventSupport(name, count, effective, "caution", (said,), skewness)
-    if abs(skewness) > limits.caution_skewness:
-        said = (
-            f"The mean of {name} is skewed by a few large contributions (skewness {skewness:.2f}); "
-            f"beyond {limits.caution_skewness:g} normal intervals are too short on one side."
-        )
-        return EventSupport(name, count, effective, "caution", (said,), skewness)
-    return EventSupport(name, count, effective, "fine", (), skewness)
-
-
-def _skewness(x: FloatArray) -> float:
-    """Skewness of the mean of independent x (G,): it falls with 1 / √G, and what is left makes normal intervals err.
-
-    >>> round(_skewness(np.array([-0.1] * 9 + [0.9])), 4)  # a rate of 1 in 10: (1 - 2p) / √(p (1 - p) G)
-    0.8433
-    """
-    top = float(np.abs(x).max(initial=0.0))
-    if top == 0.0:
-        return 0.0
-    scaled = x / top
-    square = scaled * scaled
-    return float((square * scaled).sum() / square.sum() ** 1.5)
 
 
 def _histogram(weight: FloatArray, bins: int = 30) -> tuple[tuple[float, ...], tuple[int, ...]]:

@@ -5,6 +5,7 @@ import pytest
 
 from homing.errors import InvalidInputError, SupportError
 from homing.ope import Rows, evaluate_policy
+from homing.ope.bias import BIAS_ERRORS
 from homing.ope.estimate import interval
 from homing.ope.estimators import (
     DM,
@@ -24,7 +25,6 @@ from homing.ope.estimators import (
     SwitchDR,
     get_estimator,
 )
-from homing.ope.evaluate import BIAS_ERRORS
 
 #: Thresholds that depend on n are fixed: leaving a user out would move them.
 FIXED = {

@@ -104,8 +104,8 @@ class Pairing:
 
     For every decision of the log and every candidate a it holds the point (π(a), π'(a)) / p(a), p the logging
     probability: as logged for the logged candidate; for the others from the log's own `probs`, 1 / eligible where that
-    is what was logged throughout, or else, as it is not known, the least propensity of the log. Given the contexts of
-    the log that is all that could have been drawn, and the paired influence
+    is what was logged throughout, or else, as it is not known, the least propensity of the log. Where it is known that
+    is all that could have been drawn in the contexts of the log, and the paired influence
 
         φ - f φ' = (q̂_π - f q̂_π') - (centre - f centre') + w (r - q̂ - s) / W - f w' (r - q̂ - s') / W'
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, SupportError, describe
 from homing.log.dataset import LoggedDataset
+from homing.ope.bias import bias_notes, possible_bias
 from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
 from homing.ope.estimate import Clusters, cluster_influence
-from homing.ope.evaluate import bias_notes, possible_bias
 from homing.ope.intervals import Contributions, Interval, get_interval
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport

@@ -35,6 +35,7 @@ from homing.ope.estimators import (
 )
 from homing.ope.evaluate import evaluate_policy
 from homing.ope.evaluation import Evaluation
+from homing.ope.events import EventSupport
 from homing.ope.intervals import (
     INTERVALS,
     BettingSequence,

@@ -22,16 +22,15 @@ class Demand:
     """One thing to be shown, that the lower end L of an interval lies above 0, at this size of the log and at others.
 
     L = V - q S - u, with V the estimate, S its standard error, q the interval's quantile and u what the interval adds
-    for what was not seen (`cressie-read`), which falls with the size and not with its root. V and S depend: where
-    a few events make the mean, a log with more of them has a greater S too. By the delta method a user's contribution ψ
-    moves L by ψ - q (ψ² - mean) / (2 S), so that on a log of t times this size, with x = 1 / √t,
+    for what was not seen (`cressie-read`), which falls with the size and not with its root. V and S are not
+    independent: where a few events make the mean, a log with more of them has a greater S too. By the delta method a
+    user's contribution ψ moves L by ψ - q (ψ² - mean) / (2 S), so that on a log of t times this size, with x = 1 / √t,
 
         E L = V - q S x - u x²,   Var L = S² x² (1 - q γ x + q² κ x² / 4),
 
     γ = Σ ψ³ / S³ and κ = Σ ψ⁴ / S⁴ - 1 / G over G users. The term in γ is that of the Edgeworth expansion of a
     Studentised mean: where the estimate is that a rare harm does not rise (γ < 0), the lower end is spread wider than
-    the estimate itself, by about 1 + q |γ| / 2. Where γ > 0, as of rare gains, it is narrower,
-    which is not counted on.
+    the estimate itself, by about 1 + q |γ| / 2. Where γ > 0, as of rare gains, it is narrower, which is not counted on.
 
     Attributes:
         bound: the estimate that must lie above 0, with its interval.
@@ -39,7 +38,7 @@ class Demand:
         kurtosis: κ, four times the squared relative spread of S.
 
     References:
-        Hall (1992), "The Bootstrap and Edgeworth Expansion", section 2.4, for γ; the normal quantile z of the power
+        Hall (1992), "The Bootstrap and Edgeworth Expansion", chapter 2, for γ; the normal quantile z of the power
         stands for that of V / S, which differs by (z² - 1) γ / 6: at a power of 0.8 to 0.9 by less than 0.11 γ.
 
     Example:

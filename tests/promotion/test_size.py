@@ -5,7 +5,7 @@ import pytest
 
 from homing.ope import Estimate
 from homing.ope.estimate import interval
-from homing.promotion import PromotionRules, gate
+from homing.promotion import GateDecision, PromotionRules, gate
 from homing.promotion.size import Demand, times_needed
 
 
@@ -85,3 +85,20 @@ def test_both_of_two_demands_are_shown_together(make_reports):
     alone = [item.times_needed for item in decision.comparisons]
     assert decision.verdict == "hold" and None not in alone
     assert max(alone) < decision.times_needed < (1.96 + 1.2816) ** 2 / (1.96 + 0.8416) ** 2 * max(alone) * 1.1
+
+
+def test_what_must_be_decided(make_reports):
+    """Any one objective that is better, or all of them where none is; nothing where only events are too few."""
+
+    def decision(rates, **changes):
+        objectives = {name: {"rule": "superiority"} for name in rates}
+        values = {"estimator": "snips", "objectives": objectives} | changes
+        return gate(*make_reports(rates), PromotionRules.from_dict(values))
+
+    mixed = decision({"conversion": (0.10, 0.11), "visit": (0.30, 0.299)})
+    assert mixed.times_needed == pytest.approx(mixed.comparisons[0].times_needed)
+    neither = decision({"conversion": (0.11, 0.10), "visit": (0.31, 0.30)})
+    assert neither.times_needed >= max(item.times_to_rule_out for item in neither.comparisons) > 1.0
+    shown = decision({"conversion": (0.10, 0.15)}, min_events=10_000)
+    assert shown.verdict == "hold" and shown.comparisons[0].passed and shown.times_needed is None
+    assert GateDecision.from_dict(mixed.to_dict()) == mixed

@@ -141,7 +141,9 @@ def evaluate_policy(
             gathered.add(key, estimator, result, influence[key])
             if result.unbiased is not None:
                 bias[key] = details[key]["possible_bias"] = possible_bias(result, result.unbiased, clusters, level)
-    others_probs = {name: check_action_probs(dataset, values) for name, values in (against or {}).items()}
+    others_probs = {
+        name: check_action_probs(dataset, other, name=f"against[{name!r}]") for name, other in (against or {}).items()
+    }
     pairings = {name: Pairing.of(dataset, table.probs, other, table.q_hat) for name, other in others_probs.items()}
     ingredients = gathered.done(pairings)
     seed = None if rng is None else int(rng.integers(2**53))  # which JSON keeps exactly

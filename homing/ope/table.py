@@ -95,17 +95,33 @@ class PolicyTable:
         return self.q_logged[objective], self.q_policy[objective]
 
 
-def check_action_probs(dataset: LoggedDataset, action_probs: ArrayLike) -> FloatArray:
+def check_action_probs(dataset: LoggedDataset, action_probs: ArrayLike, *, name: str = "action_probs") -> FloatArray:
     """Return the probabilities as float64 (n, k) if they are a policy on this log's decisions.
+
+    Args:
+        dataset: the log.
+        action_probs: (n, k).
+        name: what errors call them.
 
     Raises:
         InvalidInputError: on another shape, NaN, a negative number, a row that does not sum to 1 within 1e-6, or
             probability on a candidate that is not eligible.
     """
-    probs = _shaped(dataset, action_probs)
+    probs = _shaped(dataset, action_probs, name)
     for rows in pieces(*probs.shape):
-        check_probs("action_probs", probs[rows], dataset.eligible[rows], rows.start)
+        check_probs(name, probs[rows], dataset.eligible[rows], rows.start)
     return probs
+
+
+def check_predictions(dataset: LoggedDataset, q_hat: ArrayLike) -> FloatArray:
+    """Return a model's predictions as float64 (n, k, m), (n, k) for one objective, if they fit the log and are finite.
+
+    Raises:
+        InvalidInputError: if they do not, or are not.
+    """
+    q = _predictions(dataset, q_hat)
+    _check_predictions(q, 0)
+    return q
 
 
 def check_probs(name: str, probs: ArrayLike, eligible: NDArray[np.bool_], first: int = 0) -> FloatArray:
@@ -125,8 +141,8 @@ def check_probs(name: str, probs: ArrayLike, eligible: NDArray[np.bool_], first:
     return out
 
 
-def _shaped(dataset: LoggedDataset, action_probs: ArrayLike) -> FloatArray:
-    return np.asarray(check_shape("action_probs", action_probs, (dataset.n, dataset.k)), dtype=np.float64)
+def _shaped(dataset: LoggedDataset, action_probs: ArrayLike, name: str = "action_probs") -> FloatArray:
+    return np.asarray(check_shape(name, action_probs, (dataset.n, dataset.k)), dtype=np.float64)
 
 
 def _broken(name: str, probs: FloatArray, eligible: NDArray[np.bool_], first: int) -> InvalidInputError:

@@ -11,7 +11,7 @@ from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics.drift import LogDrift
 from homing.ope.estimate import Estimate, interval
 from homing.ope.estimators.base import self_normalised
-from homing.ope.table import check_action_probs
+from homing.ope.table import check_action_probs, check_predictions
 
 FloatArray = NDArray[np.float64]
 
@@ -104,9 +104,7 @@ def _predictions(
     if q_hat is None or q_today is None:
         return None, None
     count = len(dataset.objectives)
-    model, now = np.asarray(q_hat, dtype=np.float64), np.asarray(q_today, dtype=np.float64)
-    model = model[:, :, None] if model.ndim == 2 else model
+    now = np.asarray(q_today, dtype=np.float64)
     now = now[:, None] if now.ndim == 1 else now
-    check_finite("q_hat", check_shape("q_hat", model, (dataset.n, dataset.k, count)))
     check_finite("q_today", check_shape("q_today", now, (m, count)))
-    return model, now
+    return check_predictions(dataset, q_hat), now

@@ -121,6 +121,7 @@ def test_several_challengers_stand_side_by_side(world, tmp_path):
     assert "2 challengers against baseline" in html
     for name in ("soft", "older"):
         assert html.count(f">{name}</text>") >= 2 * 2  # in values and in differences of two objectives
+        assert f'Where the log can answer <span class="soft">{name}</span>' in html
 
 
 def test_the_intervals_that_decide_stand_first(world, tmp_path):

@@ -129,7 +129,7 @@ def test_another_policy_of_that_name_is_refused(case):
     other = evaluate_policy(log, one, policy="champion")
     with pytest.raises(InvalidInputError, match=r"mean weight of 'champion' == .* given as against\['champion'\]"):
         compare(challenger, other, "clicked", "snips")
-    with pytest.raises(InvalidInputError, match=r"action_probs\[0\]\.sum\(\) == "):
+    with pytest.raises(InvalidInputError, match=r"against\['champion'\]\[0\]\.sum\(\) == "):
         evaluate_policy(log, one, against={"champion": 2 * two})
 
 

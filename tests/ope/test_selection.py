@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from homing.errors import InvalidInputError, UnknownNameError
+from homing.errors import InvalidInputError, SupportError, UnknownNameError
 from homing.ope import Rows, evaluate_policy
 from homing.ope.estimate import Clusters
 from homing.ope.estimators import DR, IPS, ClippedIPS, DRps, RowEstimate
@@ -125,6 +125,18 @@ def test_wrong_questions(random_case):
         slope(Rows(np.ones(2), np.zeros(2)), [IPS()], Clusters(np.arange(2), 2), reward_range=(1.0, 0.0))
     with pytest.raises(InvalidInputError, match=r"candidates == \[\], must hold at least one"):
         slope(Rows(np.ones(2), np.zeros(2)), [], Clusters(np.arange(2), 2))
+    with pytest.raises(InvalidInputError, match=r"q_hat\[0, 0, 0\] == nan, must be finite"):
+        tune(log, target, "drps", q_hat=np.full((log.n, log.k, 2), np.nan))
+
+
+def test_a_policy_that_the_log_never_follows(make_log):
+    """Of declared rewards it may earn anything; without, 0 ± 0 would be a lie."""
+    log = make_log(action=[0] * 50, propensity=0.5, reward=[0, 1] * 25)
+    always = np.tile([0.0, 1.0], (50, 1))
+    with pytest.raises(SupportError, match=r"mean importance weight == 0\.0, must be > 0"):
+        tune(log, always)
+    found = tune(log, always, reward_ranges={"clicked": (0.0, 1.0)})["clicked"].estimate
+    assert (found.lower, found.upper) == (0.0, 1.0)
 
 
 def heavy(rng, n, support=1.0):

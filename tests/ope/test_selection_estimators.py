@@ -126,6 +126,12 @@ def test_questions_that_the_log_cannot_answer(rng):
         select_estimator(log, target, ("dm",))
     with pytest.raises(InvalidInputError, match=r"estimators == 'mips-message', must use the weights"):
         select_estimator(log, target, ("mips-message",))
+    with pytest.raises(InvalidInputError, match="estimators == 'ips', must be a sequence of names"):
+        select_estimator(log, target, "ips")
+    with pytest.raises(InvalidInputError, match=r"q_hat\[0, 0, 0\] == nan, must be finite"):
+        select_estimator(log, target, q_hat=np.full((400, K, 1), np.nan))
+    with pytest.raises(InvalidInputError, match=r"pretend\.shape == \(3, \d\)"):
+        select_estimator(log, target, pretend=target[:3])
     with pytest.raises(SupportError, match=r"effective sample size of the subsample == .*, must be >= 30"):
         select_estimator(log.take(np.arange(40)), target[:40])
     # Half of the policy is what the log never does.

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from homing.checks import check_finite, check_probability, check_shape
+from homing.checks import check_probability
 from homing.errors import InvalidInputError, describe
 from homing.log.dataset import LoggedDataset
 from homing.ope.estimate import Clusters, Estimate, cluster_influence, interval, t_quantile
 from homing.ope.estimators import Estimator, Rows, get_estimator
-from homing.ope.intervals.base import FloatArray
 from homing.ope.selection.importance_fitting import imitate
-from homing.ope.table import check_action_probs
+from homing.ope.table import check_action_probs, check_predictions
 
 DEFAULT = ("ips", "snips", "dm", "dr", "switch-dr", "dros")
 WITHOUT_MODEL = ("ips", "snips", "clipped-ips")
@@ -156,8 +155,8 @@ def select_estimator(
     check_probability("level", level)
     check_probability("max_distance", max_distance)
     probs = check_action_probs(dataset, action_probs)
-    target = probs if pretend is None else check_action_probs(dataset, pretend)
-    q = _predictions(dataset, q_hat)
+    target = probs if pretend is None else check_action_probs(dataset, pretend, name="pretend")
+    q = None if q_hat is None else check_predictions(dataset, q_hat)
     chosen = _chosen(estimators, q is not None)
     clusters = clusters or Clusters.of(dataset.user)
     found = imitate(dataset, target, max_distance=max_distance)
@@ -219,15 +218,6 @@ def _reason(order: Sequence[JudgedEstimator]) -> str:
         for item in order[:2]
     )
     return f"{order[0].estimator!r} is likely to be least wrong. Root mean squared errors: {said}."
-
-
-def _predictions(dataset: LoggedDataset, q_hat: ArrayLike | None) -> FloatArray | None:
-    if q_hat is None:
-        return None
-    q = np.asarray(q_hat, dtype=np.float64)
-    q = q[:, :, None] if q.ndim == 2 else q
-    check_finite("q_hat", check_shape("q_hat", q, (dataset.n, dataset.k, len(dataset.objectives))))
-    return q
 
 
 def _chosen(estimators: Sequence[str | Estimator] | None, modelled: bool) -> tuple[Estimator, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from homing.checks import check_one_of, check_probability, check_shape
-from homing.errors import InvalidInputError, describe
+from homing.checks import check_one_of, check_probability
+from homing.errors import InvalidInputError, SupportError, describe
 from homing.log.dataset import LoggedDataset
 from homing.ope.estimate import Clusters, Estimate, cluster_influence, interval
 from homing.ope.estimators import ClippedIPS, DRos, DRps, Estimator, RowEstimate, Rows, SwitchDR
@@ -186,6 +186,7 @@ def tune(
     Raises:
         InvalidInputError: if probabilities or predictions do not fit the log, or rewards lie outside their range.
         UnknownNameError: if there is no such family.
+        SupportError: if the policy never takes a logged action, and a reward's range is not given.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -199,7 +200,7 @@ def tune(
         >>> print(found.estimate)  # the truth is 0.3
         0.2361 [0.2361, 0.3443]
     """
-    from homing.ope.table import check_action_probs
+    from homing.ope.table import check_action_probs, check_predictions
 
     check_one_of("family", family, FAMILIES)
     probs = check_action_probs(dataset, action_probs)
@@ -208,9 +209,7 @@ def tune(
     weight = probs[at, dataset.action] / dataset.propensity
     q = None
     if q_hat is not None:
-        q = np.asarray(q_hat, dtype=np.float64)
-        q = q[:, :, None] if q.ndim == 2 else q
-        check_shape("q_hat", q, (dataset.n, dataset.k, len(dataset.objectives)))
+        q = check_predictions(dataset, q_hat)
     elif family != "clipped-ips":
         raise InvalidInputError(describe("q_hat", None, f"is needed by {family}", "Pass a reward model's predictions."))
     grid = threshold_grid(weight) if thresholds is None else sorted(thresholds, reverse=True)
@@ -224,6 +223,9 @@ def tune(
         policy = None if q is None else np.einsum("nk,nk->n", probs, q[:, :, j])
         rows = Rows(weight, np.ascontiguousarray(dataset.reward[:, j]), logged, policy)
         limits = None if reward_ranges is None else reward_ranges.get(name)
+        if limits is None and not weight.any():
+            bound, step = "must be > 0", "The policy never takes a logged action: this log says nothing about it."
+            raise SupportError(describe("mean importance weight", 0.0, bound, step))
         out[name] = slope(rows, members, clusters, level=level, reward_range=limits)
     return out
 

@@ -56,7 +56,7 @@ def evaluate_log(
         cluster: as for `PolicySums`; `whole-users` where no user has rows in two batches.
         level: nominal coverage of the intervals.
         batch_rows: decisions whose candidates are expanded at a time.
-        engine: `process`, `ray`, or an `Engine`.
+        engine: `process`, `ray`, or an `Engine` with settings (`homing.engines.ray.OnRay(shares=8)`).
 
     Raises:
         InvalidInputError: if a row is wrong, which is named by its number in the whole log (in its block of a Ray Data

@@ -129,6 +129,7 @@ def interval(value: float, psi: FloatArray, level: float) -> Estimate:
 
     Raises:
         SupportError: if there is only one cluster, which says nothing about spread.
+        InvalidInputError: if the estimate or its variance is no finite number.
 
     Example:
         >>> x = np.array([1.0, 2.0, 4.0])
@@ -146,10 +147,11 @@ def interval(value: float, psi: FloatArray, level: float) -> Estimate:
                 "Evaluate on a log with more users; one user's rows cannot show how much users differ.",
             )
         )
-    if not (math.isfinite(value) and np.isfinite(psi).all()):
+    with np.errstate(over="ignore"):
+        std_error = math.sqrt(count / (count - 1) * float(psi @ psi))
+    if not (math.isfinite(value) and math.isfinite(std_error)):
         raise InvalidInputError(
             describe("estimate", value, "must be finite, with finite influence", "Look for extreme rewards or weights.")
         )
-    std_error = math.sqrt(count / (count - 1) * float(psi @ psi))
     half = t_quantile(level, count - 1) * std_error
     return Estimate(float(value), std_error, float(value - half), float(value + half), level, count - 1)

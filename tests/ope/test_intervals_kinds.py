@@ -76,6 +76,14 @@ def test_one_user_gives_no_interval(name):
         get_interval(name)([item], 0.95, np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("name", ["cluster-t", "cressie-read", "bootstrap", "anytime"])
+def test_contributions_whose_square_is_no_number_are_named(name):
+    """A propensity of 1e-300 is one; its weight's square is not."""
+    item = Contributions(1e297, np.array([-1e297, 1e297]), extremes=((-1e300, 0.0), (0.0, 1e300)))
+    with pytest.raises(InvalidInputError, match=r"estimate == 1e\+297, must be finite, .* extreme rewards or weights"):
+        get_interval(name)([item], 0.95, np.random.default_rng(0))
+
+
 def test_unknown_kinds_have_hints():
     with pytest.raises(UnknownNameError, match=r"interval == 'cresie-read'.*Did you mean 'cressie-read'"):
         get_interval("cresie-read")

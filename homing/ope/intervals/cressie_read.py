@@ -54,8 +54,9 @@ class CressieRead:
         return tuple(self._one(item, level) for item in items)
 
     def _one(self, item: Contributions, level: float) -> Estimate:
+        base = interval(item.value, item.psi, level)  # which refuses what is not finite
         lower, upper = ends_with_unseen(item, t_quantile(level, len(item.psi)))
-        return clipped(interval(item.value, item.psi, level).between(lower, upper, self.name), item.limits)
+        return clipped(base.between(lower, upper, self.name), item.limits)
 
 
 def ends_with_unseen(item: Contributions, quantile: float) -> tuple[float, float]:

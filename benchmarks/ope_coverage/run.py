@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import binomtest
 
 from benchmarks.measure import publish, table
 from benchmarks.ope_coverage.worlds import World
@@ -149,20 +150,6 @@ MIN_FINE = 200
 PROMISED, CONFIDENCE = (0.93, 0.97), 0.99
 
 
-def exact_interval(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The interval of Clopper and Pearson (1934) of a share.
-
-    >>> tuple(round(x, 4) for x in exact_interval(0, 100, 0.95))  # (α / 2)^(1 / n) from above
-    (0.0, 0.0362)
-    """
-    from scipy.special import betaincinv
-
-    tail = (1.0 - confidence) / 2.0
-    lower = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
-    upper = float(betaincinv(count + 1, total - count, 1.0 - tail)) if count < total else 1.0
-    return lower, upper
-
-
 def _verdict(cells: dict[str, Counts]) -> str:
     """Every breach, named; and every share that chance alone may have put beyond the bar."""
     breaches, chance, judged, silent = [], [], 0, 0
@@ -176,7 +163,7 @@ def _verdict(cells: dict[str, Counts]) -> str:
                     continue
                 if logs >= MIN_FINE:
                     judged += 1
-                    low, high = exact_interval(counts.held[estimator, name, "fine"], logs)
+                    low, high = binomtest(counts.held[estimator, name, "fine"], logs).proportion_ci(CONFIDENCE)
                     top = 1.0 if name in CAREFUL else PROMISED[1]
                     line = (
                         f"- {estimator}, {name}, {cell}: {fine:.1%} of {logs:,} logs where the report says fine, "

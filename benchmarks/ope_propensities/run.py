@@ -12,6 +12,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
+from scipy.stats import binomtest
 
 from benchmarks.measure import publish, table
 from benchmarks.ope_propensities.worlds import BREAKS, Logging
@@ -105,10 +106,7 @@ def text(alarms: dict[tuple[str, int], Counter[str]], logs: int, more: int, clea
 
 def _share(count: int, total: int) -> str:
     """A share with its exact binomial interval (Clopper and Pearson, 1934)."""
-    from scipy.special import betaincinv
-
-    lower = float(betaincinv(count, total - count + 1, 0.025)) if count else 0.0
-    upper = float(betaincinv(count + 1, total - count, 0.975)) if count < total else 1.0
+    lower, upper = binomtest(count, total).proportion_ci(0.95)
     return f"{count / total:.1%} [{lower:.1%}, {upper:.1%}]"
 
 

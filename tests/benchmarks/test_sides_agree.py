@@ -9,7 +9,11 @@ import pytest
 from benchmarks.log_read import inputs
 from benchmarks.measure import Side, run, table
 
+#: Each side is a process of its own.
+in_processes = pytest.mark.slow
 
+
+@in_processes
 def test_both_sides_read_the_same_decisions(tmp_path: Path) -> None:
     inputs.write(tmp_path, rows=700, candidates=3)
     ours, peer = (run(f"benchmarks.log_read.{side}", tmp_path) for side in ("ours", "peer"))
@@ -17,11 +21,13 @@ def test_both_sides_read_the_same_decisions(tmp_path: Path) -> None:
     assert len(ours.cpu_s) == 3 and ours.best_cpu_s > 0
 
 
+@in_processes
 def test_both_sides_score_the_same() -> None:
     ours, peer = (run(f"benchmarks.scoring.{side}", 3, 4, 1) for side in ("ours", "peer"))
     assert ours.answer == pytest.approx(peer.answer, rel=1e-4)
 
 
+@in_processes
 def test_a_stream_and_the_whole_log_give_the_same() -> None:
     """140,000 rows are more than one batch."""
     sums, whole = (run(f"benchmarks.ope_streaming.{side}", 140_000).answer for side in ("ours", "whole"))

@@ -33,7 +33,7 @@ HARMLESS: dict[str, dict[str, object]] = {
 }
 CHAMPION_POLICY = blind(*CHAMPION)
 #: Smaller logs from which the size is planned.
-PILOTS = 40
+PILOTS = 150
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from homing.learners.reward_models import FittedModel, fit_reward_model
     from homing.learners.rules import BestCTR, Priority, Uniform
     from homing.learners.survival import SurvivalRule
-    from homing.learners.uplift import DRLearner, SLearner, TLearner, XLearner
+    from homing.learners.uplift import DRLearner, RLearner, SLearner, TLearner, XLearner
 
 #: Every learner by name: its module and class. A new one is a line here; it is imported when it is first made.
 LEARNERS = {
@@ -36,6 +36,7 @@ LEARNERS = {
     "message-shares": ("message_shares", "MessageShares"),
     "neural": ("direct_method", "Neural"),
     "priority": ("rules", "Priority"),
+    "r-learner": ("uplift", "RLearner"),
     "recovering-softmax": ("recovering_softmax", "RecoveringSoftmax"),
     "s-learner": ("uplift", "SLearner"),
     "survival-rule": ("survival", "SurvivalRule"),
@@ -65,6 +66,7 @@ __all__ = [
     "MessageShares",
     "Neural",
     "Priority",
+    "RLearner",
     "RecoveringSoftmax",
     "SLearner",
     "SurvivalRule",

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from homing.checks import check_probability
 from homing.errors import InvalidInputError, describe
+from homing.learners.action_centred import CentredSums
 from homing.learners.cross_fitting import cross_fitted_rewards, doubly_robust_values
 from homing.learners.effects import Pairs, against_silence, fit_effects, pairs_of
-from homing.learners.examples import validation_rows
+from homing.learners.examples import user_folds, validation_rows
 from homing.learners.learner import objective_weights, positive_numbers, whole_number
 from homing.learners.reward_models import PENALTIES, FittedModel, fit_linear
 from homing.learners.thresholds import Threshold, tune_threshold
 from homing.log import LoggedDataset
-from homing.policies import EpsilonGreedyPolicy, Policy, Scorer, SendIfPolicy, TwoModelScorer
+from homing.policies import EpsilonGreedyPolicy, LinearRewardModel, Policy, Scorer, SendIfPolicy, TwoModelScorer
 from homing.policies.wrappers import check_epsilon
 
 FloatArray = NDArray[np.float64]
@@ -108,7 +109,7 @@ class SLearner(_Uplift):
         threshold: the lift in weighted reward from which a message is sent; chosen on held-out users without.
         epsilon: share of uniform exploration over what is eligible.
         penalties: strengths to choose from, in observations.
-        folds: of the cross-fitting, by user (DR-learner).
+        folds: of the cross-fitting, by user (DR- and R-learner).
         validation_share: of users held out for these choices.
     """
 
@@ -182,6 +183,33 @@ class DRLearner(_Uplift):
         pairs = pairs_of(dataset, rng)
         target = values[pairs.row, pairs.column] - values[pairs.row, 0]
         return self._effects(dataset, pairs, target, weights, rng)
+
+
+class RLearner(_Uplift):
+    """Effects by regression on features centred by the logged probabilities (Nie and Wager 2021): see
+    `homing.learners.action_centred`.
+
+    The effect is linear in context and message, without their products; of all here it has the least noise and the
+    strongest assumptions on the form of the effect, and none on rewards. It takes one pass and no iterations.
+
+    Args as of `SLearner`.
+    """
+
+    def _scorer(
+        self, dataset: LoggedDataset, weights: FloatArray, rng: np.random.Generator
+    ) -> tuple[Scorer, dict[str, list[float]]]:
+        fold = user_folds(dataset.user, self.folds, rng)
+        # What states tell of rewards is noise here; the mean is guess enough where users were not seen before.
+        outcome = dataset.reward - dataset.reward.mean(axis=0)
+        theta, losses, _ = CentredSums.of(dataset, outcome, fold, self.folds).ridge(self.penalties, weights)
+        d, m = dataset.context.shape[1], len(weights)
+        c = dataset.candidates.shape[2]
+        effect = LinearRewardModel(
+            np.zeros((m, c, d), dtype=np.float32), theta[1 + d :].T.astype(np.float32),
+            theta[1 : 1 + d].T.astype(np.float32), theta[0].astype(np.float32), ("identity",) * m, np.ones(m),
+            np.zeros(m), weights,
+        )  # fmt: skip
+        return against_silence(effect), {"held-out error of the effect by penalty": losses}
 
 
 def _two_models(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from homing.learners.recovering_softmax import RecoveringSoftmax
     from homing.learners.reward_models import FittedModel, fit_reward_model
     from homing.learners.rules import BestCTR, Priority, Uniform
+    from homing.learners.structured import Structured
     from homing.learners.survival import SurvivalRule
     from homing.learners.uplift import DRLearner, RLearner, SLearner, TLearner, XLearner
 
@@ -39,6 +40,7 @@ LEARNERS = {
     "r-learner": ("uplift", "RLearner"),
     "recovering-softmax": ("recovering_softmax", "RecoveringSoftmax"),
     "s-learner": ("uplift", "SLearner"),
+    "structured": ("structured", "Structured"),
     "survival-rule": ("survival", "SurvivalRule"),
     "t-learner": ("uplift", "TLearner"),
     "uniform": ("rules", "Uniform"),
@@ -69,6 +71,7 @@ __all__ = [
     "RLearner",
     "RecoveringSoftmax",
     "SLearner",
+    "Structured",
     "SurvivalRule",
     "TLearner",
     "TrainReport",

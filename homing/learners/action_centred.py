@@ -9,7 +9,8 @@ of it, only takes away noise: the logged probabilities alone need to be right (R
 Wager 2021, "Quasi-oracle estimation of heterogeneous treatment effects", Biometrika 108:2, with known propensities; for
 micro-randomised sequences Boruvka et al. 2018, JASA 113:523). No probability is divided by where the whole distribution
 was logged. Where only that of what was chosen is known, decisions are weighted to a uniform choice: ω_i = 1 / (K_i p_i)
-and π = 1 / K_i.
+and π = 1 / K_i. Times either, a precision that depends on the state alone lets users whose outcomes vary little tell
+more.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
-from homing.log import LoggedDataset
+from homing.log import Batch, LoggedDataset
+from homing.policies import RewardModel
 
 FloatArray = NDArray[np.float64]
 BATCH_ROWS = 8_192
-#: The effect that all messages share is hardly shrunk: it is one number and matters most.
+#: What all messages do, and all responses, is hardly shrunk: it is one number each, and matters most.
 LIGHT = 0.01
 #: A feature whose centred variance is below this share of the largest is not identified: chance never moved it.
 LEAST_VARIATION = 1e-9
@@ -36,19 +38,31 @@ class CentredSums:
     """Gram matrices of centred features, a fold of users each: all that ridge regressions and their validation need.
 
     Features of a message are (1, x, c): what all messages do, what the user changes of it, and what the message does.
+    With a response model the same follow times ρ, the chance that the user responds.
 
     Attributes:
-        gram: float64 (folds, f, f), Σ ω z zᵀ with f = 1 + d + c.
+        gram: float64 (folds, f, f), Σ ω z zᵀ with f = 1 + d + c, or twice that.
         moment: float64 (folds, f, m), Σ ω z (Y − V).
         rows: int64 (folds,).
+        width: 1 + d + c.
     """
 
     gram: FloatArray
     moment: FloatArray
     rows: NDArray[np.int64]
+    width: int
 
     @classmethod
-    def of(cls, dataset: LoggedDataset, outcome: FloatArray, fold: NDArray[np.int64], folds: int) -> CentredSums:
+    def of(
+        cls,
+        dataset: LoggedDataset,
+        outcome: FloatArray,
+        fold: NDArray[np.int64],
+        folds: int,
+        *,
+        precision: FloatArray | None = None,
+        responses: Sequence[RewardModel] | None = None,
+    ) -> CentredSums:
         """One pass over a dataset.
 
         Args:
@@ -56,17 +70,36 @@ class CentredSums:
             outcome: (n, m), Y − V.
             fold: of each row's user, (n,), 0 to folds − 1.
             folds: their number.
+            precision: (n,), how much each row counts; 0 leaves it out.
+            responses: for each fold a model that saw none of its users, whose first objective is the response.
         """
-        f = 1 + dataset.context.shape[1] + dataset.candidates.shape[2]
+        width = 1 + dataset.context.shape[1] + dataset.candidates.shape[2]
+        f = width if responses is None else 2 * width
+        counts = np.ones(dataset.n) if precision is None else precision
         gram, moment = np.zeros((folds, f, f)), np.zeros((folds, f, outcome.shape[1]))
         for number in range(folds):
-            mine = np.flatnonzero(fold == number)
+            mine = np.flatnonzero((fold == number) & (counts > 0))
+            model = None if responses is None else responses[number]
             for begin in range(0, len(mine), BATCH_ROWS):
                 rows = mine[begin : begin + BATCH_ROWS]
-                z, weight = centred_features(dataset, rows)
+                z, weight = centred_features(dataset, rows, model)
+                weight = weight * counts[rows]
                 gram[number] += z.T @ (weight[:, None] * z)
                 moment[number] += z.T @ (weight[:, None] * outcome[rows])
-        return cls(gram, moment, np.bincount(fold, minlength=folds))
+        return cls(gram, moment, np.bincount(fold[counts > 0], minlength=folds), width)
+
+    @property
+    def spread(self) -> FloatArray:
+        """Standard deviation of each centred feature, (f,)."""
+        out: FloatArray = np.sqrt(np.maximum(np.diag(self.gram.sum(axis=0)) / max(int(self.rows.sum()), 1), 0.0))
+        return out
+
+    @property
+    def identified(self) -> NDArray[np.bool_]:
+        """Whether chance moved each feature, (f,): the effects of others cannot be told."""
+        spread = self.spread
+        out: NDArray[np.bool_] = spread > np.sqrt(LEAST_VARIATION) * max(float(spread.max()), 1e-300)
+        return out
 
     def ridge(self, penalties: Sequence[float], weights: FloatArray) -> tuple[FloatArray, list[float], float]:
         """θ (f, m) by the penalty under which the weighted outcome is told best in folds that were left out.
@@ -84,9 +117,7 @@ class CentredSums:
         Raises:
             InvalidInputError: if chance never chose between a message and silence.
         """
-        total, n = self.gram.sum(axis=0), int(self.rows.sum())
-        spread = np.sqrt(np.maximum(np.diag(total) / n, 0.0))
-        known = spread > np.sqrt(LEAST_VARIATION) * max(float(spread.max()), 1e-300)
+        n, spread, known = max(int(self.rows.sum()), 1), self.spread, self.identified
         if not known[0]:
             raise InvalidInputError(
                 describe(
@@ -97,7 +128,7 @@ class CentredSums:
         scale = spread[known]
         gram = self.gram[:, known][:, :, known] / np.outer(scale, scale)
         moment = self.moment[:, known] / scale[None, :, None]
-        strength = np.where(np.flatnonzero(known) == 0, LIGHT, 1.0)
+        strength = np.where(np.flatnonzero(known) % self.width == 0, LIGHT, 1.0)
         tried, losses = sorted(penalties, reverse=True), []
         for penalty in tried:
             loss = 0.0
@@ -113,7 +144,9 @@ class CentredSums:
         return theta, losses, best
 
 
-def centred_features(dataset: LoggedDataset, rows: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+def centred_features(
+    dataset: LoggedDataset, rows: NDArray[np.int64], response: RewardModel | None = None
+) -> tuple[FloatArray, FloatArray]:
     """z (b, f) of what was chosen, less its mean under the log's policy; and the weights ω (b,).
 
     Example:
@@ -136,6 +169,14 @@ def centred_features(dataset: LoggedDataset, rows: NDArray[np.int64]) -> tuple[F
     share = -probs
     share[np.arange(len(rows)), batch.action] += 1.0
     share[:, 0] = 0.0
+    parts = _summed(share, batch)
+    if response is not None:
+        parts += _summed(share * response.predict(batch.context, batch.candidates)[:, :, 0], batch)
+    return np.concatenate(parts, axis=1), weight
+
+
+def _summed(share: FloatArray, batch: Batch) -> list[FloatArray]:
+    """Σ_a share_a (1, x, c_a)."""
     total = share.sum(axis=1, keepdims=True)
-    own = np.einsum("nk,nkc->nc", share, batch.candidates)
-    return np.concatenate([total, total * batch.context, own], axis=1), weight
+    own = np.einsum("nk,nkc->nc", share.astype(np.float32), batch.candidates).astype(np.float64)
+    return [total, total * batch.context, own]

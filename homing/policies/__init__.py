@@ -14,6 +14,7 @@ from homing.policies.recovering import Recency, RecoveringScorer
 from homing.policies.scorer import PredictingScorer, RewardModel, Scorer
 from homing.policies.send_if import SendIfPolicy, TwoModelScorer
 from homing.policies.shares import MessageSharesPolicy
+from homing.policies.structured import Effects, StructuredAdvantage
 from homing.policies.towers import ClonePolicy, Towers
 from homing.policies.types import register, type_named, type_names
 from homing.policies.weibull import WeibullVisitModel
@@ -24,6 +25,7 @@ __all__ = [
     "BilinearScorer",
     "ClonePolicy",
     "ColumnScorer",
+    "Effects",
     "EpsilonGreedyPolicy",
     "FixedCandidatePolicy",
     "GreedyPolicy",
@@ -41,6 +43,7 @@ __all__ = [
     "SendIfPolicy",
     "SilencePolicy",
     "SoftmaxPolicy",
+    "StructuredAdvantage",
     "Towers",
     "TwoModelScorer",
     "UniformPolicy",

@@ -27,6 +27,7 @@ from homing.policies import (
 N = 6000
 #: What a learner cannot do without on these worlds, and what keeps it short.
 NEEDED = {
+    "structured": {"response": "r0", "leave": "", "tail_days": 0.0},
     "survival-rule": {"objective": "r0"},
     **{name: {"steps": 40} for name in ("behaviour-cloning", "cql", "double-dqn", "iql")},
 }

@@ -11,6 +11,7 @@ from homing.policies import (
     BilinearScorer,
     ClonePolicy,
     ColumnScorer,
+    Effects,
     EpsilonGreedyPolicy,
     FixedCandidatePolicy,
     GreedyPolicy,
@@ -24,6 +25,7 @@ from homing.policies import (
     SendIfPolicy,
     SilencePolicy,
     SoftmaxPolicy,
+    StructuredAdvantage,
     Towers,
     TwoModelScorer,
     UniformPolicy,
@@ -104,6 +106,19 @@ def recovering(rng: np.random.Generator, recency: Recency | None) -> RecoveringS
     return RecoveringScorer(rng.normal(size=(2, 4)) * 0.02, np.array([0, 1]), np.array([2]), recency)
 
 
+def structured(rng: np.random.Generator) -> StructuredAdvantage:
+    response = LinearRewardModel(
+        rng.normal(size=(2, C, D)), rng.normal(size=(2, C)), rng.normal(size=(2, D)), rng.normal(size=2),
+        ("logit", "logit"), np.ones(2), np.zeros(2), np.ones(2),
+    )  # fmt: skip
+    now, sticks = (
+        Effects(rng.normal(size=(2, M)), rng.normal(size=(2, M, D)), rng.normal(size=(2, M, C))) for _ in range(2)
+    )
+    return StructuredAdvantage(
+        response, now, sticks, rng.normal(size=(1, M, 1 + D)), np.array([1]), np.full(1 + C, 0.1), np.array([1.0, 0.5])
+    )
+
+
 @pytest.fixture
 def instances(rng: np.random.Generator) -> dict[str, object]:
     """One policy around (or of) every registered type, by the type's name."""
@@ -125,6 +140,8 @@ def instances(rng: np.random.Generator) -> dict[str, object]:
         "column-scores": SoftmaxPolicy(ColumnScorer(np.arange(1.0, C + 1), D)),
         "recency": SoftmaxPolicy(recovering(rng, Recency(column=4, mean=9.0, scale=5.0, missing=3)), 0.01),
         "recovering": GreedyPolicy(recovering(rng, None)),
+        "effects": SoftmaxPolicy(structured(rng), 0.5),
+        "structured-advantage": EpsilonGreedyPolicy(SoftmaxPolicy(structured(rng), 2.0)),
         "send-if": SendIfPolicy(linear(rng), 0.2),
         "two-models": SoftmaxPolicy(TwoModelScorer(linear(rng), linear(rng)), 0.5),
         "weibull-visit": SendIfPolicy(weibull(rng), 0.1, "relative"),

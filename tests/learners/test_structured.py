@@ -1,0 +1,143 @@
+"""The structured advantage: terms by hand, values in closed form, and what sticks in a world where clicks mislead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from homing.errors import InvalidInputError
+from homing.learners import make
+from homing.learners.state_values import StateValues, features, fit_values, outcomes, precision_of
+from homing.learners.transitions import Gaps
+from homing.log import LoggedDataset
+from homing.policies import Effects, LinearRewardModel, StructuredAdvantage, dataset_probs
+
+DAY_US = 86_400_000_000
+NONE = np.zeros(0, dtype=np.int64)
+
+
+def advantage(**changes) -> StructuredAdvantage:
+    """One objective, one context column, two candidate columns; a response in half of the sends, a leave in a tenth."""
+    zeros = np.zeros((2, 2, 1), dtype=np.float32)
+    response = LinearRewardModel(
+        zeros, np.zeros((2, 2)), np.zeros((2, 1)), np.array([0.0, np.log(1 / 9)]), ("logit", "logit"), np.ones(2),
+        np.zeros(2), np.ones(2),
+    )  # fmt: skip
+    parts = {
+        "response": response,
+        "now": Effects(np.array([[-1.0], [4.0]]), np.array([[[0.5]], [[0.0]]]), np.zeros((2, 1, 2))),
+        "sticks": Effects(np.array([[0.0], [0.0]]), np.zeros((2, 1, 1)), np.array([[[0.0, 0.0]], [[2.0, 6.0]]])),
+        "reach": np.array([[[3.0, 1.0]]]), "reach_columns": np.array([1]), "cost": np.array([0.2, 0.0, 0.1]),
+        "weights": np.ones(1),
+    }  # fmt: skip
+    return StructuredAdvantage(**{**parts, **changes})
+
+
+def test_terms_by_hand() -> None:
+    """x = 2, three candidates: silence, one that carries column 0, one that carries column 1 (the channel)."""
+    terms = advantage().terms(np.array([[2.0]]), np.array([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]]))
+    shown = {name: term[0].round(6).tolist() for name, term in terms.items()}
+    assert shown == {
+        "now": [0.0, 1.8, 1.8],  # 0.9 · (−1 + 0.5 · 2 + 0.5 · 4)
+        "sticks": [0.0, 0.9, 2.7],  # 0.9 · 0.5 · (2 or 6)
+        "reach": [0.0, 0.0, -0.5],  # 0.1 · (3 + 1 · 2), on the channel's messages alone
+        "cost": [0.0, -0.2, -0.3],
+    }
+
+
+def test_an_open_channel_is_never_worth_less_than_a_closed_one_and_closing_it_has_its_own_weight() -> None:
+    candidates, x = np.array([[[0.0, 0.0], [0.0, 1.0]]]), np.array([[2.0]])
+    assert advantage(reach=np.array([[[-9.0, 1.0]]])).terms(x, candidates)["reach"][0, 1] == 0.0
+    told = advantage(weights=np.array([-2.0]), leave=0, reach=np.zeros((1, 1, 2)))
+    assert told.terms(x, candidates)["reach"][0, 1] == pytest.approx(-0.2)  # 0.1 · −2
+
+
+def test_values_of_a_chain_are_its_closed_form() -> None:
+    """x flips between 0 and 1 every day, and pays 1 at x = 1: V(1) = 1 / (1 − γ²), V(0) = γ V(1)."""
+    n, gamma = 400, 0.8
+    x = (np.arange(n) % 2).astype(np.float32)[:, None]
+    following = np.minimum(np.arange(n) + 1, n - 1)
+    last = np.arange(n) == n - 1
+    gaps = Gaps(following, np.where(last, 0.0, 1.0), np.zeros(n, bool), last, 9.0)
+    going = np.full(n, gamma)
+    values = fit_values(x, x.astype(float), gaps, going, NONE, ridge=1e-6)
+    high = 1 / (1 - gamma**2)
+    np.testing.assert_allclose(values.of(np.array([[0.0], [1.0]])), [[gamma * high], [high]], rtol=1e-3)
+    # Where V is right, nothing was worth more or less than it promised.
+    at_once, later = outcomes(x.astype(float), values.of(x), gaps, going, gamma, np.zeros(n))
+    assert np.abs(at_once).max() < 1e-3
+    assert np.abs(later).max() < 5e-3
+
+
+def test_what_a_permission_is_worth_is_the_difference_that_it_makes(rng) -> None:
+    permissions = np.array([1, 2])
+    values = StateValues(rng.normal(size=(features(np.zeros((1, 4)), permissions).shape[1], 2)), permissions)
+    x = rng.normal(size=(5, 4))
+    x[:, permissions] = rng.integers(0, 2, (5, 2))
+    worth = values.of_permission()
+    for h, column in enumerate(permissions):
+        given, denied = x.copy(), x.copy()
+        given[:, column], denied[:, column] = 1.0, 0.0
+        difference = values.of(given) - values.of(denied)
+        told = worth[h, :, 0] + x @ worth[h, :, 1:].T
+        np.testing.assert_allclose(told, difference, atol=1e-9)
+
+
+def test_precision_follows_the_spread_of_outcomes(rng) -> None:
+    x = rng.normal(size=(20_000, 1)).astype(np.float32)
+    y = np.exp(0.5 * x[:, 0]) * rng.normal(size=len(x))
+    told = np.log(precision_of(y, x, NONE))
+    # log 1/Var = −x; the floor under squares and the bound of a factor of ten flatten it a little.
+    slope = np.polyfit(x[:, 0], told, 1)[0]
+    assert -1.05 < slope < -0.75
+    assert np.abs(told).max() <= np.log(10.0) + 1e-9
+
+
+def journeys(n_users: int, days: int, rng: np.random.Generator, *, silence: bool = True) -> LoggedDataset:
+    """A habit that no one sees decays by a tenth a day and pays every day. Message 1 is clicked half of the time and
+    hurts it, message 2 is clicked rarely and feeds it."""
+    n = n_users * days
+    action = rng.integers(0 if silence else 1, 3, (n_users, days))
+    clicked = rng.random((n_users, days)) < np.array([0.0, 0.5, 0.1])[action]
+    habit, paid = np.zeros(n_users), np.zeros((n_users, days))
+    for day in range(days):
+        habit = 0.9 * habit + np.array([0.0, -0.3, 0.3])[action[:, day]]
+        paid[:, day] = habit + rng.normal(size=n_users)
+    candidates = np.zeros((n, 3, 2), dtype=np.float32)
+    candidates[:, 1, 0] = candidates[:, 2, 1] = 1
+    eligible = np.ones((n, 3), bool)
+    eligible[:, 0] = silence
+    probs = eligible / eligible.sum(axis=1, keepdims=True)
+    return LoggedDataset(
+        context=rng.normal(size=(n, 1)), candidates=candidates, eligible=eligible, action=action.reshape(-1),
+        propensity=probs[:, 1], reward=np.column_stack([clicked.reshape(-1), paid.reshape(-1)]),
+        objectives=("clicked", "paid"), user=np.repeat(np.arange(n_users), days),
+        time=np.tile(np.arange(days) * DAY_US, n_users), probs=probs,
+    )  # fmt: skip
+
+
+def test_what_sticks_decides_where_clicks_mislead(rng) -> None:
+    data = journeys(1500, 21, rng)
+    learner = make("structured", epsilon=0.0, penalties=[100.0], gamma_per_day=0.95)
+    policy = learner.fit(data, weights={"clicked": 0.1, "paid": 1.0}, rng=rng)
+    assert (dataset_probs(policy, data)[:, 2] > 0.5).mean() > 0.99
+    terms = policy.scorer.terms(data.context[:500], data.candidates[np.arange(500)])
+    total = sum(terms.values()).mean(axis=0)
+    # 0.3 a day, less a tenth and the discount and the trace's half-life every day: 0.3 / (1 − 0.9 · 0.95 · 0.952).
+    assert total[2] == pytest.approx(1.6, abs=0.5)
+    assert total[1] == pytest.approx(-1.6, abs=0.5)
+    assert learner.report["settings"]["response"] == "clicked"
+    assert any("V_reach is not identified" in note for note in learner.report["warnings"])
+    # Asked for clicks alone, it sends what is clicked: the weights are a dial.
+    assert (dataset_probs(policy, data, weights=np.array([1.0, 0.0]))[:, 1] > 0.5).mean() > 0.9
+
+
+def test_what_the_log_cannot_tell_is_refused(rng) -> None:
+    data = journeys(60, 12, rng)
+    with pytest.raises(InvalidInputError, match="variance of sending under the log's policy"):
+        make("structured").fit(journeys(60, 12, rng, silence=False), rng=rng)
+    quiet = data.take(np.flatnonzero(data.reward[:, 0] == 0))
+    with pytest.raises(InvalidInputError, match="response == None, must be an objective that is 0 or 1"):
+        make("structured").fit(quiet, rng=rng)
+    with pytest.raises(InvalidInputError, match=r"decisions that the log follows == 0, must be >= 1 with tail_days=30"):
+        make("structured", tail_days=30).fit(data, rng=rng)

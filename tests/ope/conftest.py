@@ -116,3 +116,23 @@ def world(tmp_path_factory):
         objectives=OBJECTIVES[::-1],
     )
     return root
+
+
+@pytest.fixture
+def draw_journeys(rng, make_log):
+    """Draws a log with ineligible candidates and ragged trajectories, two policies, predictions and states."""
+
+    def draw(*, users=60, n=240, k=3):
+        eligible = rng.random((n, k)) < 0.8
+        eligible[:, 0] = True
+        logging, target = (np.where(eligible, rng.dirichlet(np.full(k, 4.0), n), 0.0) for _ in range(2))
+        logging /= logging.sum(axis=1, keepdims=True)
+        target /= target.sum(axis=1, keepdims=True)
+        action = (logging.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1).clip(0, k - 1)
+        log = make_log(
+            action=action, propensity=logging[np.arange(n), action], reward=rng.normal(1.0, 1.0, n), eligible=eligible,
+            user=rng.integers(0, users, n), k=k,
+        )  # fmt: skip
+        return log, logging, target, rng.normal(1.0, 0.5, (n, k)), rng.integers(0, 3, n)
+
+    return draw

@@ -1,22 +1,19 @@
-"""Each sequential estimator by hand, what they have in common, and what they refuse."""
+"""Each sequential estimator by hand, and what they have in common."""
 
 import re
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from homing.errors import InvalidInputError, SupportError, UnknownNameError
+from homing.errors import InvalidInputError
 from homing.log import LoggedDataset
 from homing.log.candidates import CandidateStore
 from homing.ope import compare, evaluate_sequential
 from homing.ope.sequential import (
     SEQUENTIAL,
     LinearFQE,
-    MessagesSent,
     SequentialEstimator,
-    Trajectories,
     get_sequential,
 )
 from homing.ope.sequential.magic import MAGIC, simplex_minimum
@@ -85,30 +82,15 @@ def test_wdr_error_by_hand(make_log):
     assert case(make_log).estimate("clicked", "wdr").std_error == pytest.approx(wanted, rel=1e-12)
 
 
-def random_case(rng, make_log, *, users=60, n=240, k=3):
-    """A log with ineligible candidates and ragged trajectories, another policy, predictions and states."""
-    eligible = rng.random((n, k)) < 0.8
-    eligible[:, 0] = True
-    logging, target = (np.where(eligible, rng.dirichlet(np.full(k, 4.0), n), 0.0) for _ in range(2))
-    logging /= logging.sum(axis=1, keepdims=True)
-    target /= target.sum(axis=1, keepdims=True)
-    action = (logging.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1).clip(0, k - 1)
-    log = make_log(
-        action=action, propensity=logging[np.arange(n), action], reward=rng.normal(1.0, 1.0, n), eligible=eligible,
-        user=rng.integers(0, users, n), k=k,
-    )  # fmt: skip
-    return log, logging, target, rng.normal(1.0, 0.5, (n, k)), rng.integers(0, 3, n)
-
-
 @pytest.mark.parametrize("name", [name for name in EVERY if name != "magic"])
-def test_the_influence_is_that_of_leaving_a_user_out(rng, make_log, name):
+def test_the_influence_is_that_of_leaving_a_user_out(rng, make_log, name, draw_journeys):
     """An independent route to every standard error: the jackknife, which only calls the estimator for its value.
 
     Both are first order; with 60 users their standard errors differ by O(1/G), measured up to 4 %, allowed 15 %; and a
     user's influence and what leaving the user out changes are correlated by more than 0.98. MAGIC is not among them:
     its shares jump, and its interval takes them as given.
     """
-    log, _, target, q, state = random_case(rng, make_log)
+    log, _, target, q, state = draw_journeys()
 
     def estimate(rows):
         return evaluate_sequential(
@@ -125,9 +107,9 @@ def test_the_influence_is_that_of_leaving_a_user_out(rng, make_log, name):
     assert np.corrcoef(changes, whole.influence[name, "clicked"])[0, 1] > 0.98
 
 
-def test_the_logging_policy_earns_what_it_earned(rng, make_log):
+def test_the_logging_policy_earns_what_it_earned(rng, make_log, draw_journeys):
     """With π = propensity all weights are 1: no estimator that corrects by the log can say anything but the mean."""
-    log, logging, _, q, state = random_case(rng, make_log)
+    log, logging, _, q, state = draw_journeys()
     report = evaluate_sequential(log, logging, gamma=0.9, q_function=q, state=state, estimators=EVERY)
     earned = report.logged["clicked"].value
     for name in ("tis", "sntis", "pdis", "snpdis", "smis"):
@@ -138,9 +120,9 @@ def test_the_logging_policy_earns_what_it_earned(rng, make_log):
 
 
 @pytest.mark.parametrize("q_function", [0.0, 1.0])
-def test_without_predictions_dr_is_pdis_and_wdr_snpdis(rng, make_log, q_function):
+def test_without_predictions_dr_is_pdis_and_wdr_snpdis(rng, make_log, q_function, draw_journeys):
     """q = 0; and a Q-function that depends on nothing but the last step's reward cancels where weights are 1."""
-    log, logging, target, q, _ = random_case(rng, make_log)
+    log, logging, target, q, _ = draw_journeys()
     if q_function == 0.0:
         report = evaluate_sequential(log, target, gamma=0.9, q_function=np.zeros_like(q))
         for mine, other in (("dr", "pdis"), ("wdr", "snpdis")):
@@ -155,9 +137,9 @@ def test_without_predictions_dr_is_pdis_and_wdr_snpdis(rng, make_log, q_function
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_order_of_rows_and_numbers_of_users_do_not_matter(rng, make_log, name):
+def test_order_of_rows_and_numbers_of_users_do_not_matter(rng, make_log, name, draw_journeys):
     """Users renumbered, and their rows interleaved otherwise (in time order within each)."""
-    log, _, target, q, state = random_case(rng, make_log)
+    log, _, target, q, state = draw_journeys()
     shuffled = np.argsort(rng.random(log.n))
     rows = np.lexsort((log.time, shuffled[log.user]))
     options = {"gamma": 0.9, "estimators": (name,)}
@@ -209,9 +191,9 @@ def test_users_who_left_long_ago_still_count(make_log):
     assert np.isfinite(found.std_error)
 
 
-def test_ragged_candidates(rng, make_log):
+def test_ragged_candidates(rng, make_log, draw_journeys):
     """Decisions with two and with three candidates: the padding is one more candidate that is not eligible."""
-    log, _, target, _, state = random_case(rng, make_log)
+    log, _, target, _, state = draw_journeys()
     candidates = rng.normal(size=(log.n, 3, 2)).astype(np.float32)
     counts = np.where(log.eligible[:, 2], 3, 2)
     candidates[counts == 2, 2] = 0.0
@@ -298,8 +280,8 @@ def test_magic_trusts_a_good_model_and_leaves_a_bad_one(rng, make_log):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 24])
-def test_magic_lies_between_the_model_and_wdr(rng, make_log, steps):
-    log, _, target, q, _ = random_case(rng, make_log)
+def test_magic_lies_between_the_model_and_wdr(rng, make_log, steps, draw_journeys):
+    log, _, target, q, _ = draw_journeys()
     report = evaluate_sequential(log, target, gamma=0.9, q_function=q, estimators=("fqe", "wdr", MAGIC(steps=steps)))
     share = report.details["magic", "clicked"]
     assert 0 <= share["model_share"] <= 1 and 0 <= share["wdr_share"] <= 1
@@ -339,8 +321,8 @@ def test_other_intervals(make_log, rng, kind):
     assert compare(other, other, "clicked", "wdr", champion_estimator="logged").interval == kind
 
 
-def test_what_is_named_gets_what_it_needs(rng, make_log):
-    log, _, target, q, state = random_case(rng, make_log)
+def test_what_is_named_gets_what_it_needs(rng, make_log, draw_journeys):
+    log, _, target, q, state = draw_journeys()
     plain = evaluate_sequential(log, target, gamma=0.9)
     assert plain.estimators == ("pdis", "snpdis") and plain.notes == ()
     given = evaluate_sequential(log, target, gamma=0.9, q_function=q, state=state)
@@ -384,159 +366,3 @@ def before_and_left(before):
     n, left, action = before.size, np.tile(np.arange(5, 0, -1), len(before))[:, None], np.array([[0.0, 1.0]])
     rows = np.broadcast_arrays(np.ones((n, 2)), left, left**2, left * before.reshape(-1, 1), action, action * left)
     return np.stack(rows, axis=2).astype(float)
-
-
-def test_broken_propensities_are_seen(rng, make_log):
-    """The log says ½ where it drew 0.3: it is refused as a log of decisions would be."""
-    n = 20_000
-    log = make_log(action=rng.random(n) < 0.3, propensity=0.5, reward=rng.random(n), user=np.arange(n) // 2)
-    report = evaluate_sequential(log, np.full((n, 2), 0.5), gamma=1.0)
-    assert report.support.propensity.verdict == "refuse" and report.support.verdict == "refuse"
-
-
-def test_the_guide_has_a_row_for_every_estimator():
-    guide = (Path(__file__).resolve().parents[2] / "docs/guides/evaluation.md").read_text(encoding="utf-8")
-    rows = [line for line in guide.splitlines() if line.startswith("| `") and line.count("|") == 6]
-    assert [row.split("`")[1] for row in rows] == [*EVERY]
-
-
-def test_functions_of_batches_and_of_the_log(rng, make_log):
-    log, _, target, q, state = random_case(rng, make_log)
-    options = {"gamma": 0.9, "estimators": ("dr", "smis")}
-    one = evaluate_sequential(log, target, q_function=q, state=state, **options)
-    two = evaluate_sequential(
-        log, target, q_function=lambda batch: q[batch.rows], state=lambda dataset: state[: dataset.n], **options
-    )
-    assert one.to_dict() == two.to_dict()
-
-
-def test_states_of_several_parts(make_log):
-    log = make_log(action=np.ones(4, int), propensity=0.5, reward=np.arange(4.0), user=[0, 1, 2, 3])
-    parts = np.array([["a", "x"], ["a", "y"], ["a", "x"], ["b", "x"]])
-    options = {"gamma": 1.0, "estimators": ("smis",)}
-    two = evaluate_sequential(log, np.full((4, 2), 0.5), state=parts, **options)
-    one = evaluate_sequential(log, np.full((4, 2), 0.5), state=[0, 1, 0, 2], **options)
-    assert two.to_dict() == one.to_dict()
-    assert one.details["smis", "clicked"]["states"] == 3
-
-
-def test_messages_sent_counts_per_user_and_window(make_log):
-    hour = 3_600_000_000
-    log = make_log(action=[1, 1, 0, 1, 1, 1], propensity=0.5, reward=np.zeros(6), user=[0, 1, 0, 0, 1, 0])
-    time = np.array([0, 1, 2, 30, 40, 49]) * hour
-    log = log.take(np.arange(6))
-    object.__setattr__(log, "time", time)
-    assert MessagesSent()(log).tolist() == [0, 0, 1, 1, 1, 2]
-    assert MessagesSent(most=1)(log).tolist() == [0, 0, 1, 1, 1, 1]
-    # Half-open: what was sent exactly 30 hours ago counts, 49 hours ago does not.
-    assert MessagesSent(within=timedelta(hours=30))(log).tolist() == [0, 0, 1, 1, 0, 1]
-
-
-def test_linear_fqe_is_the_fixed_point_of_its_rounds(rng, make_log):
-    """The closed form against what it stands for: regress r + γ v̂(x') on φ again and again."""
-    log, _, target, _, _ = random_case(rng, make_log)
-    phi = rng.normal(size=(log.n, log.k, 4))
-    weight = target[np.arange(log.n), log.action] / log.propensity
-    paths = Trajectories(log.user, weight, gamma=0.8)
-    found = LinearFQE(features=phi, folds=2, ridge=1e-9).fit(log, target, paths)
-    fold = (np.unique(log.user, return_inverse=True)[1] % 2)[paths.order]
-    chosen = phi[np.arange(log.n), log.action][paths.order]
-    under = np.einsum("nk,nkp->np", target, phi)[paths.order]
-    reward, following = log.reward[paths.order, 0], np.roll(np.arange(log.n), -1)
-    for held_out in (0, 1):
-        train, theta = fold != held_out, np.zeros(4)
-        for _ in range(300):
-            y = reward + paths.carry * (under @ theta)[following]
-            theta = np.linalg.lstsq(chosen[train], y[train], rcond=None)[0]
-        np.testing.assert_allclose(found.policy[~train, 0], under[~train] @ theta, rtol=1e-6, atol=1e-8)
-        np.testing.assert_allclose(found.logged[~train, 0], chosen[~train] @ theta, rtol=1e-6, atol=1e-8)
-
-
-def test_a_fit_that_diverges_is_left_out(make_log):
-    """Tsitsiklis and Van Roy's trap in small: one feature that doubles where the policy leads, and γ > ½."""
-    users = 40
-    phi = np.zeros((2 * users, 2, 1))
-    phi[:users], phi[users:] = 1.0, 2.0
-    log = make_log(
-        action=np.ones(2 * users, int), propensity=0.5, reward=np.ones(2 * users), user=np.tile(np.arange(users), 2)
-    )
-    phi[users:, 1] = 0.01  # acting at the second decision looks like nothing; silence, which is never logged, like 2
-    probs = np.tile([0.0, 1.0], (2 * users, 1))
-    probs[users:] = [1.0, 0.0]
-    report = evaluate_sequential(
-        log, probs, gamma=0.5002, q_function=LinearFQE(features=phi, ridge=1e-12), estimators=("pdis", "dr", "fqe")
-    )
-    assert ("dr", "clicked") not in report.estimates and ("pdis", "clicked") in report.estimates
-    assert re.match(
-        r"dr, fqe are left out: fitted Q-function == .*, must be bounded by what journeys can", report.notes[0]
-    )
-
-
-def test_states_that_the_policy_leaves(make_log):
-    """In state 1 the log only ever does what the policy never would: its visits there are lost, and it says so."""
-    log = make_log(action=[1, 1, 0, 0], propensity=0.5, reward=np.ones(4), user=[0, 1, 0, 1])
-    report = evaluate_sequential(
-        log, np.tile([0.0, 1.0], (4, 1)), gamma=1.0, state=[0, 0, 1, 1], estimators=("smis", "mwl")
-    )
-    assert not report.estimates
-    for note in report.notes:
-        assert "never takes a logged action == 0.5, must be <= 0.05. Merge states" in note
-
-
-def test_too_many_states_for_a_linear_system(make_log):
-    log = make_log(action=np.ones(2002, int), propensity=0.5, reward=np.ones(2002), user=np.arange(2002))
-    report = evaluate_sequential(log, np.full((2002, 2), 0.5), gamma=1.0, state=np.arange(2002), estimators=("mwl",))
-    assert "number of states == 2002, must be <= 2000. Use fewer bins, or smis." in report.notes[0]
-
-
-BAD = {
-    "a Q-function of another shape": (
-        {"q_function": np.zeros((6, 3))}, r"q_function\.shape == \(6, 3, 1\), must be \(6, 2, 1\)\. One prediction"),
-    "NaN predictions": (
-        {"q_function": np.full((6, 2), np.nan)}, r"q_function\[0, 0, 0\] == nan, must be finite"),
-    "a function of another shape": (
-        {"q_function": lambda batch: np.zeros((len(batch.rows), 5))}, r"q_function\(batch\)\.shape == \(6, 5, 1\)"),
-    "too few states": ({"state": [1, 2]}, r"state\.shape == \(2,\), must be \(6,\) or \(6, parts\)\. One a decision"),
-    "a state that is unknown": (
-        {"state": [0, 1, np.nan, 0, 0, 0]}, r"state\[2\] == nan, must be a label\. Give 'unknown' one too"),
-    "bounds": ({"interval": "bernstein"}, r"interval == 'bernstein', must not need bounds on weights\."),
-    "no unit": ({"time_unit": 3.0}, r"time_unit == 3\.0, must be a timedelta"),
-    "no time": ({"time_unit": timedelta(0)}, r"time_unit\.total_seconds\(\) == 0\.0, must be a finite number > 0"),
-    "one name": ({"estimators": "pdis"}, r"estimators == 'pdis', must be a sequence of names"),
-    "no names": ({"estimators": ()}, r"estimators == \[\], must be distinct names, at least one\. Known: tis, sntis"),
-    "a name twice": ({"estimators": ("dr", "dr")}, r"estimators == \['dr', 'dr'\], must be distinct names"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_bad_input(make_log, what):
-    options, message = BAD[what]
-    log = make_log(action=np.ones(6, int), propensity=0.5, reward=np.ones(6), user=[0, 0, 1, 1, 2, 2])
-    with pytest.raises(InvalidInputError, match=message):
-        evaluate_sequential(log, np.full((6, 2), 0.5), gamma=0.9, **options)
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: LinearFQE(folds=1), r"folds == 1, must be an integer >= 2\. A model must not score users it has seen"),
-        (lambda: LinearFQE(ridge=0.0), r"ridge == 0\.0, must be a finite number > 0"),
-        (lambda: MAGIC(steps=0), r"steps == 0, must be an integer >= 1"),
-        (lambda: MessagesSent(most=0), r"most == 0, must be an integer >= 1"),
-        (lambda: MessagesSent(within=timedelta(0)), r"within\.total_seconds\(\) == 0\.0"),
-    ],
-)
-def test_bad_settings(build, message):
-    with pytest.raises(InvalidInputError, match=message):
-        build()
-
-
-def test_names(make_log):
-    with pytest.raises(UnknownNameError, match=r"sequential estimator == 'wrd', must be one of .* Did you mean 'wdr'"):
-        get_sequential("wrd")
-
-
-def test_one_user_cannot_be_cross_fitted(make_log):
-    log = make_log(action=[1, 1], propensity=0.5, reward=[1, 1], user=[0, 0])
-    with pytest.raises(SupportError, match=r"number of clusters == 1, must be >= 2"):
-        evaluate_sequential(log, np.full((2, 2), 0.5), gamma=0.9, estimators=("fqe",))

@@ -104,7 +104,7 @@ def gate_many(challengers: Sequence[OPEReport], champion: OPEReport, rules: Prom
     what decides is often a rare harm, a sequence or a bound, that is none; which of its rules a bad challenger breaks
     is not known, so that all pairs of challenger and rule would have to hold at once; and this level is known before
     the log is read, so that pages show the intervals that decide. The price is data: ten challengers that differ from
-    the champion in only two directions need 1.4 times as much (normal quantiles 2.81 and 2.24, power 0.8). Compare
+    the champion in only two directions need 1.4 times as much (normal quantiles 2.81 and 2.24, power 0.85). Compare
     those with `compare_many` on one log, and bring the best to the gate on another.
 
     Wrong to use on a log on which the challengers were chosen or trained: give it all that were tried, on other users.

@@ -91,8 +91,8 @@ def test_every_hold_says_what_would_decide_it(make_reports, rates, says):
     decision = gate(*make_reports({"conversion": rates}), RULES)
     assert decision.verdict == "hold"
     (item,) = decision.comparisons
-    # (1.96 + 0.84)² · (se / difference)², on either side; the interval is not quite normal.
-    expected = (1.96 + 0.842) ** 2 * (item.bound.std_error / item.bound.value) ** 2
+    # (1.96 + 1.04)² · (se / difference)², on either side; the interval is not quite normal.
+    expected = (1.96 + 1.036) ** 2 * (item.bound.std_error / item.bound.value) ** 2
     assert decision.times_needed == pytest.approx(expected, rel=0.1)
     assert decision.to_dict()["times_needed"] == decision.times_needed
     assert any(f"About {decision.times_needed:.1f}× this log would decide" in reason for reason in decision.reasons)

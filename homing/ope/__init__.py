@@ -45,12 +45,13 @@ from homing.ope.intervals import (
     empirical_likelihood,
     simultaneous_level,
 )
+from homing.ope.limits import SupportLimits
 from homing.ope.pareto import Pareto, pareto
 from homing.ope.report import OPEReport, compare, compare_many
 from homing.ope.selection import EstimatorSelection, Selection, select_estimator, tune
 from homing.ope.sequential import SEQUENTIAL, LinearFQE, MessagesSent, SequentialEstimator, evaluate_sequential
-from homing.ope.sums import Decisions, LogPart, PolicySums, SumsReport, evaluate_log
-from homing.ope.support import MessageSupport, Support, SupportLimits
+from homing.ope.sums import Decisions, LogPart, PolicySums, SumsReport, SumsSupport, evaluate_log
+from homing.ope.support import MessageSupport, Support
 from homing.ope.support_map import SupportMap, support_map
 from homing.ope.today import evaluate_today
 
@@ -83,6 +84,7 @@ __all__ = [
     "Selection",
     "SequentialEstimator",
     "SumsReport",
+    "SumsSupport",
     "Support",
     "SupportLimits",
     "SupportMap",

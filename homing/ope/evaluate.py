@@ -20,9 +20,10 @@ from homing.ope.intervals import Bounds, Contributions, Interval, get_interval
 from homing.ope.intervals.base import Extremes
 from homing.ope.intervals.ingredients import DECISIONS, WEIGHT, Ingredients, Possible
 from homing.ope.intervals.paired import Form, Pairing
+from homing.ope.limits import SupportLimits
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
-from homing.ope.support import MessageSupport, SupportLimits, assess, unsupported_share
+from homing.ope.support import MessageSupport, assess, unsupported_share
 from homing.ope.table import PolicyTable, check_action_probs
 
 FloatArray = NDArray[np.float64]

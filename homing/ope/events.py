@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 from homing.ope.diagnostics.tails import kish
 from homing.ope.diagnostics.verdict import Verdict
 from homing.ope.estimate import Clusters
-
-if TYPE_CHECKING:
-    from homing.ope.support import SupportLimits
+from homing.ope.limits import SupportLimits
 
 FloatArray = NDArray[np.float64]
 
@@ -53,14 +50,28 @@ def judge_events(
     """
     size = np.abs(reward - np.median(reward))
     count = int(np.count_nonzero(size))
-    effective = kish(clusters.sums(weight * size))
     if count == 0:
-        said = f"{name} is {float(reward[0]):g} in all {len(reward):,} {unit}: its interval says nothing."
-        return EventSupport(name, 0, 0.0, "refuse", (said,))
+        return never(name, float(reward[0]), len(reward), unit)
+    effective = kish(clusters.sums(weight * size))
+    if effective == 0.0:
+        return judged_events(name, count, 0.0, 0.0, limits)
+    skewness = _skewness(clusters.sums(weight * (reward - float((weight * reward).sum() / weight.sum()))))
+    return judged_events(name, count, effective, skewness, limits)
+
+
+def never(name: str, usual: float, n: int, unit: str) -> EventSupport:
+    """Of an objective that is the same in all n rows."""
+    said = f"{name} is {usual:g} in all {n:,} {unit}: its interval says nothing."
+    return EventSupport(name, 0, 0.0, "refuse", (said,))
+
+
+def judged_events(
+    name: str, count: int, effective: float, skewness: float, limits: SupportLimits
+) -> EventSupport:  # fmt: skip
+    """What so many events are worth, of which effectively so many users carry weight."""
     if effective == 0.0:
         said = f"None of the {count:,} events of {name} carries weight: the interval says nothing."
         return EventSupport(name, count, 0.0, "refuse", (said,))
-    skewness = _skewness(clusters.sums(weight * (reward - float((weight * reward).sum() / weight.sum()))))
     if effective < limits.caution_events:
         said = (
             f"{name} rests on effectively {effective:.1f} users with an event; "

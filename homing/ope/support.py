@@ -18,37 +18,11 @@ from homing.ope.diagnostics.tails import kish as kish
 from homing.ope.diagnostics.verdict import Findings, Verdict, worst
 from homing.ope.estimate import Clusters, cluster_influence
 from homing.ope.events import EventSupport, judge_events
+from homing.ope.limits import SupportLimits
 from homing.ope.messages import Messages, pieces
+from homing.ope.weights import WeightSpread, judge_weights
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SupportLimits:
-    """Where `fine` ends and where nothing can be said. Rules of thumb, held against the coverage simulation in tests.
-
-    Attributes:
-        refuse_ess, caution_ess: effective sample size of the weights.
-        refuse_users, caution_users: effective number of users, after weighting.
-        caution_top_share, refuse_top_share: share of all weight that one user carries.
-        caution_unsupported, refuse_unsupported: share of the policy's choices that the log never made.
-        caution_events: effective number of users with events, for each objective; below, normal intervals are too
-            narrow (measured coverage 66 % at a nominal 95 % for rates near 0.5 %).
-        caution_skewness: of an objective's mean; beyond, normal intervals are too short on one side. 0.15 is a rate
-            with about 45 events; with lognormal sums 10,000 decisions are beyond it, where t intervals cover 82 to
-            88 %.
-    """
-
-    refuse_ess: float = 30.0
-    caution_ess: float = 200.0
-    refuse_users: float = 8.0
-    caution_users: float = 50.0
-    caution_top_share: float = 0.1
-    refuse_top_share: float = 0.5
-    caution_unsupported: float = 0.001
-    refuse_unsupported: float = 0.05
-    caution_events: float = 10.0
-    caution_skewness: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -214,33 +188,11 @@ def assess(
     mean = float(weight.mean())
     psi = cluster_influence(weight - mean, clusters)
     error = math.sqrt(clusters.count / max(clusters.count - 1, 1) * float(psi @ psi))
-    found = Findings()
     ess, users = kish(weight), kish(by_user)
     top_share = float(by_user.max(initial=0.0) / total) if total > 0 else 0.0
-    if total == 0.0:
-        found.add("refuse", f"The policy never takes a logged action: all {n:,} weights are 0.")
-    else:
-        if ess < limits.caution_ess:
-            found.add(
-                "refuse" if ess < limits.refuse_ess else "caution",
-                f"The effective sample size is {ess:,.0f} of {n:,} {unit}; "
-                f"below {limits.caution_ess:g} intervals are rough, below {limits.refuse_ess:g} they mean nothing.",
-            )
-        if users < limits.caution_users:
-            found.add(
-                "refuse" if users < limits.refuse_users else "caution",
-                f"The weights rest on effectively {users:,.1f} of {clusters.count:,} users; "
-                f"below {limits.caution_users:g} intervals are rough, below {limits.refuse_users:g} they mean nothing.",
-            )
-        if top_share > limits.caution_top_share:
-            found.add(
-                "refuse" if top_share > limits.refuse_top_share else "caution",
-                f"One user carries {top_share:.0%} of all weight.",
-            )
-        _judge_mean(found, mean, error)
     tail = weight_tail(weight, clusters)
-    for reason in tail.reasons:
-        found.add(tail.verdict, reason)
+    spread = WeightSpread(n, clusters.count, ess, users, top_share, mean, error)
+    found = judge_weights(spread, tail, limits, unit)
     if propensity is not None and propensity.tested:
         for reason in propensity.reasons:
             found.add(propensity.verdict, reason)
@@ -294,23 +246,6 @@ def _judge_segments(found: Findings, segments: tuple[SegmentSupport, ...], limit
     for item in [item for item in segments if item.verdict == "caution"][:3]:
         for reason in item.reasons:
             found.add("caution", reason)
-
-
-def _judge_mean(found: Findings, mean: float, error: float) -> None:
-    """E[w] = 1 whenever propensities are right and support is full: a free test of both."""
-    off = abs(mean - 1.0)
-    if off <= max(3.0 * error, 0.01):
-        return
-    serious = off > max(5.0 * error, 0.05)
-    found.add(
-        "refuse" if serious else "caution",
-        f"The mean importance weight is {mean:.3f} ± {error:.3f} and should be 1: "
-        + (
-            "the policy makes choices that the log does not hold, or the logged propensities are too large."
-            if mean < 1
-            else "the logged propensities are too small."
-        ),
-    )
 
 
 def _histogram(weight: FloatArray, bins: int = 30) -> tuple[tuple[float, ...], tuple[int, ...]]:

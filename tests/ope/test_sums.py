@@ -9,7 +9,7 @@ import pytest
 
 from homing.errors import InvalidInputError, SupportError, UnknownNameError
 from homing.log import LoggedDataset
-from homing.ope import OPEReport, PolicySums, compare, evaluate_policy
+from homing.ope import OPEReport, PolicySums, SumsSupport, compare, evaluate_policy
 from homing.ope.estimators import DR, IPS, SNDR, SNIPS, DRos, SwitchDR
 
 NAMES = ("clicked", "spend")
@@ -89,9 +89,9 @@ def test_values_and_intervals_are_those_of_the_whole_log(world: dict[str, np.nda
             )
         logged = report.estimate("spend", "logged")
         assert logged.std_error == pytest.approx(known.logged["spend"].std_error, rel=1e-9)
-        assert report.ess[policy] == pytest.approx(known.support.ess, rel=1e-9)
-        assert report.weight_mean[policy] == pytest.approx(known.support.weight_mean, rel=1e-9)
-        assert report.max_weight[policy] == known.support.max_weight
+        assert report.support[policy].ess == pytest.approx(known.support.ess, rel=1e-9)
+        assert report.support[policy].weight_mean == pytest.approx(known.support.weight_mean, rel=1e-9)
+        assert report.support[policy].max_weight == known.support.max_weight
         assert report.n_users == known.n_users
 
 
@@ -129,6 +129,66 @@ def test_parts_merge_in_any_order(world: dict[str, np.ndarray]) -> None:
     for found, wanted in zip(again["estimates"], once["estimates"], strict=True):
         assert found["policy"] == wanted["policy"]
         assert found["std_error"] == pytest.approx(wanted["std_error"], rel=1e-9)
+
+
+@pytest.mark.parametrize("cluster", ["user", "whole-users"])
+def test_verdicts_are_those_of_the_whole_log(
+    world: dict[str, np.ndarray], cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rewards are mostly 0 here, so that an event is the same for both; of the largest weights few enough are kept that
+    batches leave some out, and one more than the tail of 700 users takes (3 √700 = 79.4)."""
+    monkeypatch.setattr("homing.ope.sums.moments.KEPT", 81)
+    rows = [np.flatnonzero(world["user"] % 5 == part) for part in range(5)]
+    report = made(world, rows, cluster).report()
+    for policy in ("mild", "bold"):
+        found, wanted = report.support[policy], whole(world, policy).support
+        assert (found.verdict, found.reasons) == (wanted.verdict, wanted.reasons)
+        for name in ("effective_users", "top_user_share", "weight_mean_error"):
+            assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=1e-9), name
+        assert found.tail.k == pytest.approx(wanted.tail.k, rel=1e-9)
+        for objective in NAMES:
+            mine, its = found.events[objective], wanted.events[objective]
+            assert (mine.events, mine.verdict) == (its.events, its.verdict)
+            assert mine.effective_events == pytest.approx(its.effective_events, rel=1e-9)
+            assert mine.skewness == pytest.approx(its.skewness, rel=1e-6)
+
+
+def judged(weight: np.ndarray, reward: np.ndarray) -> SumsSupport:
+    """Of decisions of as many users, in two parts."""
+    parts = []
+    for at in np.array_split(np.arange(len(weight)), 2):
+        parts.append(PolicySums(("clicked",)))
+        parts[-1].add(user=at, reward=reward[at, None], weight={"policy": weight[at]})
+    parts[0].merge(parts[1])
+    return parts[0].report().support["policy"]
+
+
+def test_what_the_log_cannot_judge_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    clicked = (rng.random(4000) < 0.3).astype(float)
+    one = judged(np.r_[np.full(3990, 0.01), np.full(10, 396.0)], clicked)
+    assert one.verdict == "refuse" and "effective sample size is 10 of 4,000" in one.reasons[0]
+    # The policy does in a tenth of decisions what the log never does: the others' weights are what they should be.
+    missing = judged(2.0 * (rng.random(4000) < 0.45), clicked)
+    assert missing.verdict == "refuse" and "mean importance weight is 0.9" in " ".join(missing.reasons)
+    fine = judged(2.0 * (rng.random(4000) < 0.5), clicked)
+    assert (fine.verdict, fine.verdict_for("clicked"), fine.reasons_for("clicked")) == ("fine", "fine", ())
+
+
+@pytest.mark.parametrize(
+    ("reward", "verdict", "says"),
+    [
+        pytest.param(np.zeros(4000), "refuse", "clicked is 0 in all 4,000 decisions", id="never"),
+        pytest.param(np.ones(4000), "refuse", "clicked is 1 in all 4,000 decisions", id="always"),
+        pytest.param(np.arange(4000) % 500 == 0, "caution", "rests on effectively", id="rarely"),
+        pytest.param(np.arange(4000) % 500 != 0, "caution", "is skewed by a few", id="rarely not"),
+        pytest.param(np.arange(4000) == 1, "refuse", "None of the 1 events of clicked carries weight", id="unweighted"),
+    ],
+)
+def test_rare_events_are_named(reward: np.ndarray, verdict: str, says: str) -> None:
+    found = judged(2.0 * (np.arange(4000) % 2 == 0), reward.astype(float))
+    assert (found.verdict, found.verdict_for("clicked")) == ("fine", verdict)
+    assert says in found.reasons_for("clicked")[0]
 
 
 def test_whole_users_are_forgotten_batch_by_batch(world: dict[str, np.ndarray]) -> None:

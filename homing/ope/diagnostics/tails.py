@@ -98,12 +98,21 @@ def weight_tail(weight: FloatArray, clusters: Clusters | None = None) -> WeightT
         raise InvalidInputError(describe(f"weight[{row}]", float(values[row]), "must be >= 0"))
     by_user = values if clusters is None or clusters.count == len(values) else clusters.sums(values)
     positive = by_user[by_user > 0]
-    size = len(positive)
+    return tail_of_largest(positive, len(positive))
+
+
+def tail_of_largest(largest: FloatArray, size: int) -> WeightTail:
+    """`weight_tail` of S positive weights of which only the largest are at hand.
+
+    Args:
+        largest: the largest of them, at least M + 1 for the whole tail; of fewer the tail is those that are there.
+        size: S.
+    """
     threshold = min(1.0 - 1.0 / math.log10(size), 0.7) if size > 10 else 0.0
-    length = min(size // 5, math.ceil(3 * math.sqrt(size)))
+    length = min(size // 5, math.ceil(3 * math.sqrt(size)), len(largest) - 1)
     if length < MIN_TAIL:
-        return WeightTail(None, threshold, size, length, "fine")
-    top = np.sort(np.partition(positive, size - length - 1)[size - length - 1 :])
+        return WeightTail(None, threshold, size, max(length, 0), "fine")
+    top = np.sort(np.partition(largest, len(largest) - length - 1)[len(largest) - length - 1 :])
     excess = top[1:] - top[0]
     # Ties with the cutoff are no tail; a tail of equal weights is a bound that the policy reaches.
     excess = excess[excess > 1e-12 * top[-1]]

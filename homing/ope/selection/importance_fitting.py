@@ -11,7 +11,7 @@ from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics.tails import kish
 from homing.ope.estimators.mips import logging_policy
 from homing.ope.intervals.base import FloatArray
-from homing.ope.support import SupportLimits
+from homing.ope.limits import SupportLimits
 
 #: Bounds on weights that are tried, the least first: a subsample then keeps 1/2, 1/5 … of the decisions.
 _BOUNDS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)

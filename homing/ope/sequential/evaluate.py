@@ -15,6 +15,7 @@ from homing.ope.bias import bias_notes, possible_bias
 from homing.ope.diagnostics import PropensityCalibration, propensity_calibration
 from homing.ope.estimate import Clusters, cluster_influence
 from homing.ope.intervals import Contributions, Interval, get_interval
+from homing.ope.limits import SupportLimits
 from homing.ope.messages import Messages
 from homing.ope.report import LOGGED, OPEReport
 from homing.ope.sequential.base import Journeys, SequentialEstimator
@@ -22,7 +23,7 @@ from homing.ope.sequential.q_function import LinearFQE, QFunction, QValues, q_va
 from homing.ope.sequential.registry import SEQUENTIAL, get_sequential
 from homing.ope.sequential.states import MessagesSent, State, state_codes
 from homing.ope.sequential.trajectories import Trajectories
-from homing.ope.support import SupportLimits, assess, unsupported_share
+from homing.ope.support import assess, unsupported_share
 from homing.ope.table import check_action_probs
 
 FloatArray = NDArray[np.float64]

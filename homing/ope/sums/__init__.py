@@ -5,5 +5,6 @@ from homing.ope.sums.evaluate_log import evaluate_log
 from homing.ope.sums.parts import LogPart
 from homing.ope.sums.policy_sums import PolicySums
 from homing.ope.sums.report import SumsReport
+from homing.ope.sums.support import SumsSupport
 
-__all__ = ["Decisions", "LogPart", "PolicySums", "SumsReport", "evaluate_log"]
+__all__ = ["Decisions", "LogPart", "PolicySums", "SumsReport", "SumsSupport", "evaluate_log"]

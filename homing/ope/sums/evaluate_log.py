@@ -16,6 +16,7 @@ from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
 from homing.log.dataset import LoggedDataset
 from homing.ope.estimators import Estimator
+from homing.ope.limits import SupportLimits
 from homing.ope.sums.decisions import Asked, Model
 from homing.ope.sums.parts import LogPart, part_of
 from homing.ope.sums.policy_sums import Cluster, PolicySums
@@ -33,14 +34,16 @@ def evaluate_log(
     level: float = 0.95,
     batch_rows: int = 8_192,
     engine: str | Engine = "process",
+    limits: SupportLimits | None = None,
 ) -> SumsReport:
     """Estimate policies' values on every objective in one pass over a log, with intervals clustered by user.
 
     Each part becomes `PolicySums`; users whose rows stand in several parts are put together before anything is
     squared. Values, intervals and covariances are those of `evaluate_policy` on the whole log (`cluster-t`) to
-    rounding, whatever the parts, their order, and the engine. Its diagnostics need the whole log in memory and are not
-    made, but for the weights' mean, maximum and effective size: evaluate a sample of users with `evaluate_policy`
-    beside it, and believe its verdict.
+    rounding, whatever the parts, their order, and the engine. Each policy has a verdict on its weights and on the
+    events behind each objective, by the same limits; what needs the rows again is not asked here: which messages and
+    segments lack support, and whether propensities are true of each message. Evaluate a sample of users with
+    `evaluate_policy` beside it where that matters.
 
     Args:
         parts: of the log, in order: data sets (`LoggedDataset`) or folders that hold one; Arrow tables, batches or
@@ -57,6 +60,7 @@ def evaluate_log(
         level: nominal coverage of the intervals.
         batch_rows: decisions whose candidates are expanded at a time.
         engine: `process`, `ray`, or an `Engine` with settings (`homing.engines.ray.OnRay(shares=8)`).
+        limits: where `caution` and `refuse` begin.
 
     Raises:
         InvalidInputError: if a row is wrong, which is named by its number in the whole log (in its block of a Ray Data
@@ -80,7 +84,7 @@ def evaluate_log(
         raise InvalidInputError(describe("q_hat", None, f"is needed by {', '.join(needing)}", "Pass a reward model."))
     adding = _Adding(empty, dict(policies), q_hat, batch_rows)
     shares = get_engine(engine).map_reduce(_items(parts), adding.divided, _merged, PolicySums.settled)
-    return reduce(_merged, shares).report(level)
+    return reduce(_merged, shares).report(level, limits=limits)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,12 @@ from homing.checks import check_finite, check_one_of, check_probability, check_s
 from homing.errors import InvalidInputError, SupportError, describe
 from homing.ope.estimate import Clusters
 from homing.ope.estimators import Estimator, Rows, get_estimator
+from homing.ope.limits import SupportLimits
 from homing.ope.report import LOGGED
 from homing.ope.sums.decisions import Asked, Decisions, Model, predictions, probabilities
+from homing.ope.sums.moments import Columns, UserMoments
 from homing.ope.sums.report import SumsReport
+from homing.ope.sums.support import support_of
 from homing.ope.sums.terms import settled, terms_of
 from homing.ope.sums.users import UserSums
 from homing.ope.table import check_probs
@@ -81,9 +84,8 @@ class PolicySums:
         self.max_weight = dict.fromkeys(self.policies, 0.0)
         self._columns: dict[str, int] = {_COUNT: 0}
         self._ratios: dict[tuple[str, str, str], Ratios] = {}
-        self._clusters = 0
         self._total = np.zeros(0)
-        self._products = np.zeros((0, 0))
+        self._moments = UserMoments()
         self._users = UserSums()
 
     def add(
@@ -122,6 +124,7 @@ class PolicySums:
         tops = {}
         for j, objective in enumerate(self.objectives):
             columns[f"{LOGGED}/{objective}"] = r[:, j]
+            columns[f"events/{objective}"] = (r[:, j] != 0.0).astype(np.float64)
             ratios[LOGGED, LOGGED, objective] = ((f"{LOGGED}/{objective}", _COUNT),)
         for policy in self.policies:
             w = _of("weight", weight, policy, (b,), start)
@@ -135,6 +138,7 @@ class PolicySums:
             if needs and q is None:
                 raise InvalidInputError(describe("q_logged", None, "must be given", "An estimator uses the model."))
             for j, objective in enumerate(self.objectives):
+                columns[f"{policy}/weighted/{objective}"] = w * r[:, j]
                 rows = Rows(
                     w, r[:, j], None if q is None else q[:, j], None if expected is None else expected[:, j]
                 )  # fmt: skip
@@ -197,7 +201,7 @@ class PolicySums:
             keys, z = users.all()
             if len(keys):
                 one._columns, one._ratios = dict(self._columns), dict(self._ratios)
-                one._total, one._products, one._users = z.sum(axis=0), np.zeros_like(self._products), users
+                one._total, one._users = z.sum(axis=0), users
                 one.n, one.max_weight = round(float(z[:, self._columns[_COUNT]].sum())), dict(self.max_weight)
         return out
 
@@ -206,9 +210,8 @@ class PolicySums:
         if self.cluster != "user":
             return self
         out = PolicySums(self.objectives, policies=self.policies, estimators=self.estimators, cluster="whole-users")
-        keys, z = self._users.all()
         out._columns, out._ratios, out._total = self._columns, self._ratios, self._total
-        out._clusters, out._products = len(keys), z.T @ z
+        out._moments = self._all_moments()
         out.n, out.max_weight = self.n, self.max_weight
         return out
 
@@ -228,26 +231,27 @@ class PolicySums:
             return
         if self.n == 0:
             self._columns, self._ratios = dict(other._columns), dict(other._ratios)
-            self._total, self._products = np.zeros_like(other._total), np.zeros_like(other._products)
+            self._total = np.zeros_like(other._total)
         assert self._columns == other._columns, "the same settings make the same columns"
         self._total = self._total + other._total
-        self._products = self._products + other._products
-        self._clusters += other._clusters
+        self._moments = self._moments + other._moments
         self._users.add(*other._users.all())
         self.n += other.n
         self.max_weight = {name: max(top, other.max_weight[name]) for name, top in self.max_weight.items()}
 
-    def report(self, level: float = 0.95) -> SumsReport:
-        """Values, intervals and covariances of what was added so far.
+    def report(self, level: float = 0.95, *, limits: SupportLimits | None = None) -> SumsReport:
+        """Values, intervals and covariances of what was added so far, with verdicts.
+
+        Args:
+            level: nominal coverage of the intervals.
+            limits: where `caution` and `refuse` begin.
 
         Raises:
             SupportError: if there are fewer than two users, or a policy never takes a logged action.
         """
         check_probability("level", level)
-        count, products = self._clusters, self._products
-        if self.cluster == "user":
-            keys, z = self._users.all()
-            count, products = len(keys), z.T @ z
+        moments = self._all_moments()
+        count, products = moments.count, moments.products
         if count < 2:
             raise SupportError(describe("number of clusters", count, "must be >= 2 for an interval", "Add more users."))
         total = self._total
@@ -266,8 +270,6 @@ class PolicySums:
             gradients.append(gradient)
         g = np.array(gradients)
         covariance = count / (count - 1) * (g @ products @ g.T)
-        weights = {name: self._columns[f"{name}/weight"] for name in self.policies}
-        squares = {name: self._columns[f"{name}/weight²"] for name in self.policies}
         return SumsReport(
             objectives=self.objectives,
             policies=self.policies,
@@ -278,12 +280,27 @@ class PolicySums:
             keys=tuple(keys_),
             values=np.array(values),
             covariances=covariance,
-            ess={
-                name: float(total[weights[name]] ** 2 / total[squares[name]]) if total[squares[name]] else 0.0
+            support={
+                name: support_of(name, self._total, moments, self._places(), self.max_weight[name], limits)
                 for name in self.policies
             },
-            weight_mean={name: float(total[weights[name]] / self.n) for name in self.policies},
-            max_weight=dict(self.max_weight),
+        )
+
+    def _all_moments(self) -> UserMoments:
+        """Of all users so far, those that may still come back among them."""
+        if self.cluster != "user" or not self.n:
+            return self._moments
+        return UserMoments.of(self._users.all()[1], self._places())
+
+    def _places(self) -> Columns:
+        at = self._columns
+        return Columns(
+            count=at[_COUNT],
+            logged={name: at[f"{LOGGED}/{name}"] for name in self.objectives},
+            events={name: at[f"events/{name}"] for name in self.objectives},
+            weight={name: at[f"{name}/weight"] for name in self.policies},
+            squares={name: at[f"{name}/weight²"] for name in self.policies},
+            weighted={(p, o): at[f"{p}/weighted/{o}"] for p in self.policies for o in self.objectives},
         )
 
     def _grow(
@@ -296,12 +313,11 @@ class PolicySums:
             key: tuple((self._columns[top], self._columns[bottom]) for top, bottom in parts)
             for key, parts in ratios.items()
         }
-        self._total, self._products = np.zeros(len(names)), np.zeros((len(names), len(names)))
+        self._total = np.zeros(len(names))
 
     def _put(self, user: ArrayLike | None, z: FloatArray) -> None:
         if self.cluster == "decision":
-            self._clusters += len(z)
-            self._products = self._products + z.T @ z
+            self._moments = self._moments + UserMoments.of(z, self._places())
         else:
             if user is None:
                 raise InvalidInputError(describe("user", None, "must be given", "Or set cluster='decision'."))
@@ -314,8 +330,7 @@ class PolicySums:
             if self.cluster == "user":
                 self._users.add(keys, by_user)
             else:
-                self._clusters += len(keys)
-                self._products = self._products + by_user.T @ by_user
+                self._moments = self._moments + UserMoments.of(by_user, self._places())
         self._total = self._total + z.sum(axis=0)
 
 

@@ -14,6 +14,7 @@ from homing.checks import check_one_of
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.ope.estimate import Estimate, t_quantile
 from homing.ope.report import LOGGED
+from homing.ope.sums.support import SumsSupport
 
 FloatArray = NDArray[np.float64]
 
@@ -30,9 +31,7 @@ class SumsReport:
         keys: (policy, estimator, objective) of each of e estimates; the log's own mean is under `logged` for both.
         values: (e,).
         covariances: (e, e), of the estimation errors.
-        ess: effective sample size of each policy's weights, (Σ w)² / Σ w².
-        weight_mean: of each policy; 1 up to its error where propensities are right.
-        max_weight: of each policy.
+        support: what the log can say about each policy, with a verdict.
     """
 
     objectives: tuple[str, ...]
@@ -44,9 +43,7 @@ class SumsReport:
     keys: tuple[tuple[str, str, str], ...]
     values: FloatArray
     covariances: FloatArray
-    ess: Mapping[str, float]
-    weight_mean: Mapping[str, float]
-    max_weight: Mapping[str, float]
+    support: Mapping[str, SumsSupport]
 
     def estimate(self, objective: str, estimator: str, policy: str | None = None) -> Estimate:
         """One value with its interval; `logged` as the estimator is the log's own mean."""
@@ -107,9 +104,7 @@ class SumsReport:
                  "std_error": float(error), "lower": float(value - half * error), "upper": float(value + half * error)}
                 for (policy, estimator, objective), value, error in zip(self.keys, self.values, errors, strict=True)
             ],
-            "ess": dict(self.ess),
-            "weight_mean": dict(self.weight_mean),
-            "max_weight": dict(self.max_weight),
+            "support": {name: item.to_dict() for name, item in self.support.items()},
         }  # fmt: skip
 
     def _policy(self, policy: str | None, estimator: str) -> str:

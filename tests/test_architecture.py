@@ -38,11 +38,14 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "homing.cli": (BASE | {"homing"}, set()),
     "homing.log": (BASE, {"polars"}),
     "homing.policies": (BASE, set()),
-    "homing.datasets": (BASE | {"homing.log"}, {"polars"}),
+    "homing.datasets": (BASE | {"homing.log", "homing.policies", "homing.simulation"}, {"polars"}),
     "homing.learners": (BASE | {"homing.log", "homing.policies"}, {"torch"}),
     "homing.ope": (BASE | {"homing.engines", "homing.log", "homing.policies"}, {"scipy", "matplotlib"}),
     "homing.planning": (BASE | {"homing.log", "homing.policies"}, {"scipy", "numba"}),
-    "homing.experiments": (BASE | {"homing.log", "homing.policies"}, {"scipy", "matplotlib"}),
+    "homing.experiments": (
+        BASE | {"homing.engines", "homing.log", "homing.policies"},
+        {"scipy", "polars", "matplotlib"},
+    ),
     "homing.simulation": (BASE | {"homing.log", "homing.policies"}, {"numba", "gymnasium", "scipy"}),
     "homing.promotion": (BASE | {"homing.ope", "homing.experiments", "homing.log", "homing.policies"}, {"matplotlib"}),
     "homing.registry": (BASE | {"homing.policies"}, {"mlflow"}),
@@ -140,6 +143,7 @@ def test_the_fence_sees_a_breach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("homing.registry", {"torch", "mlflow", "ray", "kfp"}),
         ("homing.cli", {"torch", "mlflow", "ray", "kfp", "polars", "matplotlib", "numba"}),
         ("homing.ope", {"torch", "mlflow", "ray", "scipy", "matplotlib"}),
+        ("homing.experiments", {"torch", "mlflow", "ray", "polars", "pandas", "matplotlib"}),
     ],
 )
 def test_imports_are_light(module: str, forbidden: set[str]) -> None:

@@ -1,0 +1,34 @@
+"""Experiments: design, run, decide, explain; independent of how messages are chosen.
+
+A plan says what is measured, on whom, and what will be decided how (`ExperimentPlan`). The data become mergeable sums
+(`SufficientStatistics`), the sums a scorecard (`analyze`), and the scorecard a decision (`decide`). The exposure log
+and the outcomes are the only contract with the rest: any experiment can be analysed, not just of messages.
+"""
+
+from __future__ import annotations
+
+from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
+from homing.experiments.monitoring import MONITORING, FixedHorizon, GroupSequential, Monitoring
+from homing.experiments.plan import ExperimentPlan
+from homing.experiments.quality import PreExposureBias, SampleRatio
+from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTest, QualityResult, Scorecard
+
+__all__ = [
+    "MDE",
+    "MONITORING",
+    "NIM",
+    "Comparison",
+    "ComparisonPath",
+    "Covariate",
+    "ExperimentPlan",
+    "FixedHorizon",
+    "GroupSequential",
+    "Metric",
+    "Monitoring",
+    "OneSidedTest",
+    "PreExposureBias",
+    "QualityResult",
+    "SampleRatio",
+    "Scorecard",
+    "Window",
+]

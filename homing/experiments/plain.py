@@ -1,0 +1,100 @@
+"""Frozen dataclasses as plain YAML and back; unknown keys are refused with the nearest known one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from homing.errors import InvalidInputError, describe, unknown_name
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as a mapping of what differs from its defaults; tuples as lists.
+
+    >>> from homing.experiments import Window
+    >>> to_plain(Window(days=7))
+    {'days': 7}
+    """
+    if hasattr(type(value), "__dataclass_fields__"):
+        return {
+            field.name: to_plain(getattr(value, field.name))
+            for field in fields(value)
+            if field.default is MISSING or getattr(value, field.name) != field.default
+        }
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    return value
+
+
+def check_keys(where: str, data: Any, known: list[str], needed: list[str]) -> dict[str, Any]:
+    """The mapping itself, if all its keys are known and all needed ones are there."""
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+        raise InvalidInputError(describe(where, data, "must map names to values", f"Known: {', '.join(known)}."))
+    for key in data:
+        if key not in known:
+            raise unknown_name(f"{where}: key", key, known)
+    for key in needed:
+        if key not in data:
+            raise InvalidInputError(describe(f"{where}: {key}", None, "must be given"))
+    return dict(data)
+
+
+def build(kind: type[T], data: Any, where: str, **readers: Any) -> T:
+    """A dataclass from a mapping of its fields; `readers` make the fields that are not plain.
+
+    Raises:
+        UnknownNameError: for an unknown key.
+        InvalidInputError: if a field is missing or breaks its bound.
+    """
+    known = fields(kind)  # type: ignore[arg-type]
+    needed = [item.name for item in known if item.default is MISSING and item.default_factory is MISSING]
+    given = check_keys(where, data, [item.name for item in known], needed)
+    made = {
+        key: readers[key](value, f"{where}.{key}") if key in readers and value is not None else _frozen(value)
+        for key, value in given.items()
+    }
+    try:
+        return kind(**made)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where}: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def read_yaml(path: str | Path, what: str) -> Any:
+    """The content of a YAML file in which no key is written twice.
+
+    Raises:
+        InvalidInputError: if it cannot be read or is not YAML.
+    """
+    path = Path(path)
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)  # noqa: S506 (a SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(describe(f"{what} file", str(path), f"cannot be read ({error})")) from error
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise InvalidInputError(describe(f"{what} file", str(path), f"must be YAML ({where})")) from error
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """A safe loader that refuses a key that is written twice: the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = getattr(key, "value", None)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)

@@ -7,6 +7,8 @@ and the outcomes are the only contract with the rest: any experiment can be anal
 
 from __future__ import annotations
 
+from homing.experiments.decomposition import Decomposition, Term, decompose
+from homing.experiments.encouragement import ComplierEffect, EffectSet, complier_effect
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
 from homing.experiments.monitoring import MONITORING, FixedHorizon, GroupSequential, Monitoring
 from homing.experiments.plan import ExperimentPlan
@@ -19,7 +21,10 @@ __all__ = [
     "NIM",
     "Comparison",
     "ComparisonPath",
+    "ComplierEffect",
     "Covariate",
+    "Decomposition",
+    "EffectSet",
     "ExperimentPlan",
     "FixedHorizon",
     "GroupSequential",
@@ -30,5 +35,8 @@ __all__ = [
     "QualityResult",
     "SampleRatio",
     "Scorecard",
+    "Term",
     "Window",
+    "complier_effect",
+    "decompose",
 ]

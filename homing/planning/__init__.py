@@ -1,0 +1,42 @@
+"""Planning: who gets what under population budgets, and the prices with which serving makes the same trade-offs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from homing.planning.limits import Budget, Floor, Limit
+
+if TYPE_CHECKING:
+    from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan
+    from homing.planning.problem import PlanningProblem, UserOffsets
+    from homing.planning.solver import solve
+
+__all__ = [
+    "Budget",
+    "Floor",
+    "InfeasibleFloorsError",
+    "Limit",
+    "LimitUse",
+    "Plan",
+    "PlanningProblem",
+    "UserOffsets",
+    "solve",
+]
+
+#: Where names are that need Numba, or are needed by planners alone: serving reads prices and imports neither.
+_LAZY = {
+    "InfeasibleFloorsError": "plan",
+    "LimitUse": "plan",
+    "Plan": "plan",
+    "PlanningProblem": "problem",
+    "UserOffsets": "problem",
+    "solve": "solver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(f"homing.planning.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,224 @@
+"""The problem as the solver reads it: one small cell number a candidate stands for all its codes.
+
+Limits tell candidates apart by few codes. Codes that no limit names count as one; the combinations that remain are
+*cells*, and everything that a price does to a candidate is looked up by its cell: reduced value = value −
+table[0, cell] − Σ_k cost_k · table[k, cell].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.errors import InvalidInputError, describe
+from homing.planning.compiled import compiled
+from homing.planning.problem import PlanningProblem, stacked
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+MOST_CELLS = 2**22
+
+
+@compiled
+def add_codes(cell: Any, code: Any, top: Any, stride: Any) -> Any:
+    """cell += min(code, top) · stride, row by row."""
+    for i in range(code.shape[0]):
+        cell[i] += min(code[i], top) * stride
+
+
+@compiled
+def add_segments(cell: Any, offsets: Any, code: Any, top: Any, stride: Any) -> Any:
+    """The same for a code of the user."""
+    for u in range(offsets.shape[0] - 1):
+        more = min(code[u], top) * stride
+        for i in range(offsets[u], offsets[u + 1]):
+            cell[i] += more
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What is counted, and between which bounds: a budget and a floor on the same thing are one row.
+
+    The price p of a row is what one unit takes off a candidate's value: ≥ 0 where the ceiling binds, ≤ 0 where the
+    floor does.
+
+    Attributes:
+        floor: (m,), −inf where there is none.
+        ceiling: (m,), inf where there is none.
+        of_limit: row of each of the problem's limits.
+        cost: (m,), 0 where messages are counted, else 1 + the cost column.
+        start: (cells + 1,), where the entries of each cell begin.
+        row: (entries,), the rows that each cell counts in.
+        n_costs: cost columns.
+    """
+
+    floor: FloatArray
+    ceiling: FloatArray
+    of_limit: IntArray
+    cost: IntArray
+    start: IntArray
+    row: IntArray
+    n_costs: int
+
+    def __len__(self) -> int:
+        return len(self.floor)
+
+    @cached_property
+    def cell_of_entry(self) -> IntArray:
+        """(entries,)."""
+        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+
+    def tables(self, prices: FloatArray) -> FloatArray:
+        """What prices (m,) take off a message and off a unit of each cost, by cell (1 + K, cells)."""
+        cells = len(self.start) - 1
+        kind = self.cost[self.row]
+        flat = np.bincount(
+            kind * cells + self.cell_of_entry, weights=prices[self.row], minlength=(1 + self.n_costs) * cells
+        )
+        return np.ascontiguousarray(flat.reshape(1 + self.n_costs, cells))
+
+    def usage(self, counted: FloatArray) -> FloatArray:
+        """Units of each row (m,) from messages and costs by cell (1 + K, cells)."""
+        weights = counted[self.cost[self.row], self.cell_of_entry]
+        return np.bincount(self.row, weights=weights, minlength=len(self)).astype(np.float64)
+
+    def bound(self, prices: FloatArray) -> float:
+        """What the limits themselves are worth at these prices: Σ p⁺ · ceiling − p⁻ · floor."""
+        up, down = prices > 0, prices < 0
+        return float(prices[up] @ self.ceiling[up] + prices[down] @ self.floor[down])
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The candidates as compiled code reads them.
+
+    Attributes:
+        offsets: (users + 1,).
+        value: (N,) float32.
+        cell: (N,) unsigned integers.
+        costs: (K, N) float32, of the costs that limits name.
+        hour: (N,) int32, or empty where hours do not matter.
+        group: (G, N) int32, exclusive columns.
+        most: candidates of one user that may be chosen.
+        gap: hours between them.
+        rows: the limits.
+    """
+
+    offsets: IntArray
+    value: NDArray[np.float32]
+    cell: NDArray[Any]
+    costs: NDArray[np.float32]
+    hour: NDArray[np.int32]
+    group: NDArray[np.int32]
+    most: int
+    gap: int
+    rows: Rows
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.offsets) - 1
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """What compiled passes over candidates take first."""
+        return self.offsets, self.value, self.cell, self.costs, self.hour, self.group, self.most, self.gap
+
+    @cached_property
+    def widest(self) -> int:
+        """Most candidates of one user."""
+        return int(np.diff(self.offsets).max(initial=0))
+
+
+def lay_out(problem: PlanningProblem) -> Layout:
+    """Cells and rows of a problem."""
+    selections = [problem.selected(limit) for limit in problem.limits]
+    tops: dict[str, int] = {}
+    for chosen in selections:
+        for column, codes in chosen.items():
+            tops[column] = max(tops.get(column, 0), codes[-1] + 1)  # codes beyond the last one named count as one
+    sizes = {column: top + 1 for column, top in tops.items()}
+    cells = int(np.prod([float(size) for size in sizes.values()])) if sizes else 1
+    if cells > MOST_CELLS:
+        raise InvalidInputError(
+            describe(
+                "combinations of the codes that limits name",
+                cells,
+                f"must be at most {MOST_CELLS}",
+                "Number the codes of each column from 0 without holes, or join columns that limits name together.",
+            )
+        )
+    kind = np.dtype(np.uint8 if cells <= 2**8 else np.uint16 if cells <= 2**16 else np.uint32)
+    cell = np.zeros(problem.n_candidates, dtype=kind)
+    strides: dict[str, int] = {}
+    stride = 1
+    for column, size in sizes.items():
+        strides[column] = stride
+        if column in problem.codes:
+            add_codes(cell, problem.codes[column], kind.type(tops[column]), kind.type(stride))
+        else:
+            add_segments(cell, problem.offsets, problem.segments[column], kind.type(tops[column]), kind.type(stride))
+        stride *= size
+    costs = {name: problem.costs[name] for name in problem.costs if any(x.cost == name for x in problem.limits)}
+    several = problem.max_per_user > 1
+    n = problem.n_candidates
+    return Layout(
+        offsets=problem.offsets,
+        value=problem.value,
+        cell=cell,
+        costs=stacked(costs, n),
+        hour=problem.codes["hour"].astype(np.int32) if several and problem.min_gap_hours else np.empty(0, np.int32),
+        group=np.stack([problem.codes[c].astype(np.int32) for c in problem.exclusive])
+        if several and problem.exclusive
+        else np.empty((0, n), np.int32),
+        most=problem.max_per_user,
+        gap=problem.min_gap_hours if several else 0,
+        rows=_rows(problem, selections, sizes, strides, list(costs)),
+    )
+
+
+def _rows(
+    problem: PlanningProblem,
+    selections: list[dict[str, tuple[int, ...]]],
+    sizes: dict[str, int],
+    strides: dict[str, int],
+    costs: list[str],
+) -> Rows:
+    cells = int(np.prod(list(sizes.values()), dtype=np.int64)) if sizes else 1
+    found: dict[Any, int] = {}
+    of_limit, floors, ceilings, kinds, members = [], [], [], [], []
+    for position, (limit, chosen) in enumerate(zip(problem.limits, selections, strict=True)):
+        key = (limit.cost, tuple(sorted(chosen.items())))
+        if key not in found:
+            found[key] = len(found)
+            floors.append(-np.inf)
+            ceilings.append(np.inf)
+            kinds.append(0 if limit.cost is None else 1 + costs.index(limit.cost))
+            here = np.zeros(1, dtype=np.int64)
+            for column, size in sizes.items():
+                codes = np.array(chosen.get(column, range(size)), dtype=np.int64)
+                here = (here[:, None] + codes[None, :] * strides[column]).ravel()
+            members.append(here)
+        row = found[key]
+        of_limit.append(row)
+        if position < len(problem.budgets):
+            ceilings[row] = min(ceilings[row], float(limit.limit))
+        else:
+            floors[row] = max(floors[row], float(limit.limit))
+    where = np.concatenate(members) if members else np.empty(0, dtype=np.int64)
+    row_of = np.repeat(np.arange(len(members)), [len(m) for m in members])
+    order = np.argsort(where, kind="stable")
+    start = np.concatenate([[0], np.cumsum(np.bincount(where, minlength=cells))]).astype(np.int64)
+    return Rows(
+        floor=np.array(floors, dtype=np.float64),
+        ceiling=np.array(ceilings, dtype=np.float64),
+        of_limit=np.array(of_limit, dtype=np.int64),
+        cost=np.array(kinds, dtype=np.int64),
+        start=start,
+        row=row_of[order].astype(np.int64),
+        n_costs=len(costs),
+    )

@@ -1,0 +1,87 @@
+"""`Budget` and `Floor`: what may be used of something at most, and what must be delivered at least."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from homing.errors import InvalidInputError, describe
+
+#: A code, its name, or several of them.
+Selection = int | str | Sequence[int] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What is counted: messages, or a cost of theirs, where codes are as named.
+
+    Attributes:
+        limit: units over the whole population and horizon.
+        where: code column → the code (or its name, or several) that counts; {} counts every message. Several columns
+            must all match: `{"channel": "push", "hour": 9}`.
+        cost: the cost column that is summed; None counts messages.
+        name: shown in reports; made from what is counted if empty. Unique in a problem.
+    """
+
+    limit: float
+    where: Mapping[str, Selection] = field(default_factory=dict)
+    cost: str | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__.lower()
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int | float) or not 0 <= self.limit < math.inf:
+            raise InvalidInputError(
+                describe(
+                    f"limit of {kind} {self.label!r}",
+                    self.limit,
+                    "must be a finite number >= 0",
+                    "Leave out what has no limit.",
+                )
+            )
+
+    @property
+    def label(self) -> str:
+        """The name, or what is counted.
+
+        >>> Budget(10, {"channel": "push", "hour": 9}).label, Floor(5, cost="money").label
+        ('channel=push & hour=9', 'money')
+        """
+        if self.name:
+            return self.name
+        what = " & ".join(f"{column}={_shown(chosen)}" for column, chosen in self.where.items())
+        return " of ".join(part for part in (self.cost, what) if part) or "messages"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        where = {
+            column: chosen if isinstance(chosen, int | str) else list(chosen) for column, chosen in self.where.items()
+        }
+        return {"name": self.label, "limit": self.limit, "where": where, "cost": self.cost}
+
+
+class Budget(Limit):
+    """At most `limit` units. See `Limit`.
+
+    Example:
+        >>> Budget(1000, {"channel": "push"}).label
+        'channel=push'
+        >>> Budget(-1)
+        Traceback (most recent call last):
+        homing.errors.InvalidInputError: limit of budget 'messages' == -1, must be a finite number >= 0. Leave out ...
+    """
+
+
+class Floor(Limit):
+    """At least `limit` units: a delivery guarantee. See `Limit`.
+
+    Example:
+        >>> Floor(500, {"campaign": "launch"}).label
+        'campaign=launch'
+    """
+
+
+def _shown(chosen: Selection) -> str:
+    return str(chosen) if isinstance(chosen, int | str) else "|".join(map(str, chosen))

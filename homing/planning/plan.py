@@ -1,0 +1,159 @@
+"""`Plan`: who gets what, with its certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.errors import HomingError, describe
+
+if TYPE_CHECKING:
+    from homing.planning.problem import PlanningProblem
+
+
+@dataclass(frozen=True)
+class LimitUse:
+    """One budget or floor in a plan.
+
+    Attributes:
+        name: of the limit.
+        floor: whether it is a floor.
+        limit: units.
+        used: units.
+        price: value that one more unit of a budget, one unit less of a floor, would bring; >= 0.
+        binding: whether it has a price.
+    """
+
+    name: str
+    floor: bool
+    limit: float
+    used: float
+    price: float
+
+    @property
+    def binding(self) -> bool:
+        """Whether it has a price."""
+        return self.price > 0.0
+
+    @property
+    def missing(self) -> float:
+        """Units by which the limit is broken."""
+        return max(0.0, self.limit - self.used if self.floor else self.used - self.limit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "name": self.name,
+            "kind": "floor" if self.floor else "budget",
+            "limit": self.limit,
+            "used": self.used,
+            "price": self.price,
+            "binding": self.binding,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Who gets what, and how far from the best possible plan that can be.
+
+    Attributes:
+        chosen: (messages,) rows of the candidates that are sent, rising.
+        prices: (limits,) what one unit of each limit takes off a candidate's value: >= 0 for budgets, <= 0 for floors;
+            in the order of `problem.limits`.
+        value: Σ value over the chosen.
+        upper_bound: no plan is worth more (weak duality at `prices`).
+        usage: each limit's use and price, in the same order.
+        n_users: users planned for.
+        n_silent: of these, who gets nothing.
+        n_repaired: users who do not get what is best for them at these prices, so that limits hold.
+    """
+
+    chosen: NDArray[np.int64]
+    prices: NDArray[np.float64]
+    value: float
+    upper_bound: float
+    usage: tuple[LimitUse, ...]
+    n_users: int
+    n_silent: int
+    n_repaired: int
+
+    @property
+    def gap(self) -> float:
+        """(upper_bound − value) / upper_bound, the most that is lost, as a share; 0 where there is nothing to win."""
+        lost = self.upper_bound - self.value
+        return max(0.0, lost) / abs(self.upper_bound) if self.upper_bound else max(0.0, lost)
+
+    @property
+    def binding(self) -> tuple[str, ...]:
+        """Names of the limits that have a price."""
+        return tuple(item.name for item in self.usage if item.binding)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The certificate, as JSON types."""
+        return {
+            "value": self.value,
+            "upper_bound": self.upper_bound,
+            "gap": self.gap,
+            "n_users": self.n_users,
+            "n_messages": len(self.chosen),
+            "n_silent": self.n_silent,
+            "n_repaired": self.n_repaired,
+            "binding": list(self.binding),
+            "limits": [item.to_dict() for item in self.usage],
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"value {self.value:.6g}, at most {self.upper_bound:.6g} possible (gap {self.gap:.1e})",
+            f"{len(self.chosen):,} messages to {self.n_users - self.n_silent:,} of {self.n_users:,} users, "
+            f"{self.n_repaired:,} of them other than their prices say",
+        ]
+        lines += [
+            f"{item.name}: {item.used:.6g} of {'at least' if item.floor else 'at most'} {item.limit:.6g}"
+            + (f", price {item.price:.4g}" if item.binding else "")
+            for item in self.usage
+        ]
+        return "\n".join(lines)
+
+
+class InfeasibleFloorsError(HomingError, ValueError):
+    """Floors that no plan found meets: which, by how much, and what relaxing costs.
+
+    Attributes:
+        plan: the plan that comes nearest; its floors are missed, its budgets hold.
+        missed: those floors; `missing` are the units to take off, `price` the value that each of them costs.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.missed = tuple(item for item in plan.usage if item.floor and item.missing > 0)
+        text = "; ".join(
+            describe(
+                f"floor {item.name!r}",
+                item.limit,
+                f"must be <= {item.used:.10g}, the most that was reached beside the other limits "
+                f"({item.missing:.10g} missing)",
+            )
+            for item in self.missed
+        )
+        super().__init__(f"{text} Lower it, or raise the budgets that it shares: {', '.join(plan.binding) or 'none'}.")
+
+
+def usage_of(problem: PlanningProblem, chosen: NDArray[np.int64], prices: NDArray[np.float64]) -> tuple[LimitUse, ...]:
+    """What the chosen candidates use of each limit, counted from the problem's own columns."""
+    columns = {name: column[chosen] for name, column in problem.codes.items()}
+    if problem.segments:
+        user = problem.user_of(chosen)
+        columns |= {name: column[user] for name, column in problem.segments.items()}
+    found = []
+    for position, limit in enumerate(problem.limits):
+        counts = np.ones(len(chosen), dtype=np.bool_)
+        for name, codes in problem.selected(limit).items():
+            counts &= columns[name] == codes[0] if len(codes) == 1 else np.isin(columns[name], codes)
+        used = counts.sum() if limit.cost is None else problem.costs[limit.cost][chosen][counts].sum(dtype=np.float64)
+        price = abs(float(prices[position]))
+        found.append(LimitUse(limit.label, position >= len(problem.budgets), float(limit.limit), float(used), price))
+    return tuple(found)

@@ -1,0 +1,125 @@
+"""Plans against the integer program that HiGHS solves: never better, never unbounded by the dual, seldom worse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import LinearConstraint, linprog, milp
+
+from homing.planning import Budget, Floor, InfeasibleFloorsError, Plan, PlanningProblem, UserOffsets, solve
+
+CHANNELS = ("push", "email", "in_app")
+
+
+def drawn(seed: int, users: int = 40, **more: Any) -> PlanningProblem:
+    """A small problem with two code columns, a cost, uneven numbers of candidates and some users without any."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(0, 7, users)
+    n = int(sizes.sum())
+    budgets = [Budget(users // 6, {"channel": "push"}), Budget(users // 10, {"channel": "email", "hour": [9, 10]})]
+    settings: dict[str, Any] = {
+        "user": UserOffsets(np.r_[0, np.cumsum(sizes)]),
+        "value": rng.normal(0.5, 0.6, n),
+        "codes": {
+            "channel": rng.integers(0, 3, n),
+            "campaign": rng.integers(0, 5, n).astype(np.uint16),
+            "hour": rng.integers(8, 13, n).astype(np.uint8),
+        },
+        "costs": {"opt_outs": rng.gamma(0.5, 0.02, n)},
+        "segments": {"tier": rng.integers(0, 2, users)},
+        "names": {"channel": CHANNELS},
+        "budgets": [*budgets, Budget(0.15, cost="opt_outs"), Budget(users // 8, {"tier": 1, "channel": "in_app"})],
+    }
+    return PlanningProblem(**settings | more)
+
+
+def constraints(problem: PlanningProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (R, N) with their lower and upper bounds: limits, caps, pairs that exclude each other."""
+    n = problem.n_candidates
+    user = np.repeat(np.arange(problem.n_users), np.diff(problem.offsets))
+    columns = dict(problem.codes) | {key: column[user] for key, column in problem.segments.items()}
+    rows, low, high = [], [], []
+    for i, limit in enumerate(problem.limits):
+        row = np.ones(n) if limit.cost is None else problem.costs[limit.cost].astype(np.float64)
+        for key, codes in problem.selected(limit).items():
+            row = row * np.isin(columns[key], codes)
+        is_floor = i >= len(problem.budgets)
+        rows.append(row)
+        low.append(limit.limit if is_floor else -np.inf)
+        high.append(np.inf if is_floor else limit.limit)
+    for u in range(problem.n_users):
+        rows.append((user == u) * 1.0)
+        low.append(-np.inf)
+        high.append(problem.max_per_user)
+    for i in range(n):
+        for j in range(problem.offsets[user[i]], i):
+            near = abs(int(problem.codes["hour"][i]) - int(problem.codes["hour"][j])) < problem.min_gap_hours
+            same = any(problem.codes[key][i] == problem.codes[key][j] for key in problem.exclusive)
+            if problem.max_per_user > 1 and (near or same):
+                row = np.zeros(n)
+                row[[i, j]] = 1.0
+                rows.append(row)
+                low.append(-np.inf)
+                high.append(1.0)
+    return np.array(rows).reshape(-1, n), np.array(low), np.array(high)
+
+
+def assert_feasible(problem: PlanningProblem, plan: Plan) -> None:
+    rows, low, high = constraints(problem)
+    x = np.zeros(problem.n_candidates)
+    x[plan.chosen] = 1.0
+    assert len(np.unique(plan.chosen)) == len(plan.chosen)
+    assert np.all(rows @ x <= high + 1e-12) and np.all(rows @ x >= low - 1e-12)
+    assert plan.value == pytest.approx(float(problem.value.astype(np.float64) @ x), rel=1e-12)
+    used = [item.used for item in plan.usage]
+    assert used == pytest.approx((rows @ x)[: len(used)], abs=1e-12)
+
+
+FEATURES: dict[str, dict[str, Any]] = {
+    "one each": {},
+    "no limits": {"budgets": ()},
+    "floors": {"floors": [Floor(6, {"campaign": 3}), Floor(2, {"channel": "push", "campaign": 1})]},
+    "two each": {"max_per_user": 2},
+    "hours apart": {"max_per_user": 3, "min_gap_hours": 2},
+    "one of a campaign": {"max_per_user": 3, "exclusive": "campaign"},
+    "hours apart, one of a channel": {"max_per_user": 2, "min_gap_hours": 1, "exclusive": ("channel", "campaign")},
+    "two each with a floor": {"max_per_user": 2, "floors": [Floor(14, {"campaign": 0})]},
+    "a floor on a cost": {"floors": [Floor(0.05, {"campaign": 2}, cost="opt_outs")]},
+    "budget and floor alike": {"floors": [Floor(6, {"channel": "push"})]},
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("feature", FEATURES)
+def test_plan_is_between_what_is_feasible_and_what_is_possible(feature: str, seed: int) -> None:
+    problem = drawn(seed, **FEATURES[feature])
+    rows, low, high = constraints(problem)
+    value = problem.value.astype(np.float64)
+    exact = milp(-value, constraints=LinearConstraint(rows, low, high), integrality=1, bounds=(0, 1))
+    if not exact.success:
+        with pytest.raises(InfeasibleFloorsError):
+            solve(problem)
+        return
+    plan = solve(problem)
+    assert_feasible(problem, plan)
+    best = -exact.fun
+    assert plan.value <= best + 1e-6 <= plan.upper_bound + 2e-6
+    # Five limits leave at most five users between two options; each may lose about one typical value of 40.
+    assert plan.value >= 0.95 * best
+
+
+@pytest.mark.parametrize("feature", ["one each", "floors", "budget and floor alike"])
+def test_upper_bound_is_the_linear_programs_optimum(feature: str) -> None:
+    """With one candidate a user, users' choices are simplices: the dual's minimum is the linear program's optimum."""
+    problem = drawn(7, users=60, **FEATURES[feature])
+    rows, low, high = constraints(problem)
+    up, down = np.isfinite(high), np.isfinite(low)
+    program = linprog(
+        -problem.value.astype(np.float64),
+        A_ub=np.vstack([rows[up], -rows[down]]),
+        b_ub=np.concatenate([high[up], -low[down]]),
+        bounds=(0, 1),
+    )
+    assert solve(problem).upper_bound == pytest.approx(-program.fun, rel=1e-6)

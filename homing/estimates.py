@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from homing.checks import check_probability
 from homing.errors import InvalidInputError, SupportError, describe
@@ -155,3 +155,30 @@ def interval(value: float, psi: FloatArray, level: float) -> Estimate:
         )
     half = t_quantile(level, count - 1) * std_error
     return Estimate(float(value), std_error, float(value - half), float(value + half), level, count - 1)
+
+
+def mixture_growth(level: float) -> float:
+    """How large n ρ² should be at the n at which a normal-mixture confidence sequence shall be tightest.
+
+    Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central limit theory and asymptotic confidence
+    sequences", appendix B: -2 ln α + ln(1 - 2 ln α), α = 1 - level.
+
+    >>> round(mixture_growth(0.95), 3)
+    7.936
+    """
+    alpha = 1.0 - check_probability("level", level)
+    return -2.0 * math.log(alpha) + math.log(-2.0 * math.log(alpha) + 1.0)
+
+
+def mixture_quantile(growth: ArrayLike, level: float) -> FloatArray:
+    """Half width over standard error of a two-sided normal-mixture confidence sequence: 1.96 of a single look.
+
+    √((g + 1) / g · ln((g + 1) / α²)) with g = n ρ², theorem 2.2 there (Robbins 1970); infinite at g = 0.
+
+    >>> mixture_quantile([0.0, mixture_growth(0.95), 100.0], 0.95).round(3).tolist()
+    [inf, 3.035, 3.273]
+    """
+    alpha = 1.0 - check_probability("level", level)
+    g = np.asarray(growth, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.sqrt((1.0 + 1.0 / g) * (np.log1p(g) - 2.0 * math.log(alpha))))

@@ -10,7 +10,15 @@ from __future__ import annotations
 from homing.experiments.decomposition import Decomposition, Term, decompose
 from homing.experiments.encouragement import ComplierEffect, EffectSet, complier_effect
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
-from homing.experiments.monitoring import MONITORING, FixedHorizon, GroupSequential, Monitoring
+from homing.experiments.monitoring import (
+    MONITORING,
+    ConfidenceSequence,
+    FixedHorizon,
+    FixedPower,
+    GroupSequential,
+    Hybrid,
+    Monitoring,
+)
 from homing.experiments.plan import ExperimentPlan
 from homing.experiments.quality import PreExposureBias, SampleRatio
 from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTest, QualityResult, Scorecard
@@ -22,12 +30,15 @@ __all__ = [
     "Comparison",
     "ComparisonPath",
     "ComplierEffect",
+    "ConfidenceSequence",
     "Covariate",
     "Decomposition",
     "EffectSet",
     "ExperimentPlan",
     "FixedHorizon",
+    "FixedPower",
     "GroupSequential",
+    "Hybrid",
     "Metric",
     "Monitoring",
     "OneSidedTest",

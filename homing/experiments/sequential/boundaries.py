@@ -38,7 +38,9 @@ _FAINT = -100.0
 _SQRT_2PI = float(np.sqrt(2.0 * np.pi))
 
 
-def spending_bounds(information: ArrayLike, spent: ArrayLike, *, sides: int = 1) -> FloatArray:
+def spending_bounds(
+    information: ArrayLike, spent: ArrayLike, *, sides: int = 1, given: ArrayLike | None = None
+) -> FloatArray:
     """The z bounds at which the probability of having crossed by each look equals what may be spent by then.
 
     Two-sided bounds are symmetric (reject where |z| >= bound), each side spends `spent`, and crossing either side
@@ -51,6 +53,8 @@ def spending_bounds(information: ArrayLike, spent: ArrayLike, *, sides: int = 1)
         information: (…, looks), >= 0 and never falling; the last may exceed 1. Where it stands still there is no look.
         spent: (…, looks), that broadcasts: cumulative error rate of one side, not decreasing.
         sides: 1 or 2.
+        given: (…, looks), that broadcasts: bounds that are fixed already; NaN for those to be found, which get what is
+            left of the spending by then.
 
     Raises:
         InvalidInputError: if information or spending falls.
@@ -66,13 +70,18 @@ def spending_bounds(information: ArrayLike, spent: ArrayLike, *, sides: int = 1)
     if (np.diff(a, axis=-1) < 0).any() or (a < 0).any() or (sides * a >= 1).any():
         bound = "must not fall and stay in [0, 1) over both sides"
         raise InvalidInputError(describe("spent", a.tolist(), bound, "Pass cumulative rates per side."))
+    c = np.broadcast_to(np.nan if given is None else np.asarray(given, dtype=np.float64), t.shape)
     shape = t.shape
     order, t = _looks_first(t.reshape(-1, shape[-1]))
-    increments = np.diff(np.take_along_axis(a.reshape(t.shape), order, 1), axis=1, prepend=0.0)
+    a, c = (np.take_along_axis(item.reshape(t.shape), order, 1) for item in (a, c))
     out = np.full(t.shape, np.inf)
     for rows, walk in _walks(t, sides):
+        used = np.zeros(len(t[rows]))
         for k in range(t.shape[1]):
-            out[rows, k] = walk.bound(increments[rows, k])
+            found, fixed = walk.bound(np.maximum(a[rows, k] - used, 0.0)), ~np.isnan(c[rows, k])
+            out[rows, k] = np.where(fixed & walk.looked[:, k], c[rows, k], found)
+            here = walk.crossing(out[rows, k], np.zeros(1))[0] / sides if fixed.any() else 0.0
+            used = np.where(fixed, used + here, np.maximum(a[rows, k], used))
             walk.advance(out[rows, k])
     bounds = np.empty_like(out)
     np.put_along_axis(bounds, order, out, 1)

@@ -196,7 +196,7 @@ def inflation_factor(bounds: ArrayLike, information: ArrayLike, alpha: float, po
 
     Args:
         bounds: (looks,).
-        information: (looks,), the last being the whole.
+        information: (looks,), the drift being z's mean at 1, wherever they end.
         alpha: of the fixed test.
         power: in (alpha, 1).
         sides: 1 or 2.
@@ -224,7 +224,7 @@ def inflation_factor(bounds: ArrayLike, information: ArrayLike, alpha: float, po
         drift = np.linspace(low, high, 33)
         above = int(np.searchsorted(_power(bounds, information, drift, sides), power))
         low, high = float(drift[max(above - 1, 0)]), float(drift[min(above, 32)])
-    return float((high / fixed) ** 2 / np.asarray(information, dtype=np.float64)[-1])
+    return float((high / fixed) ** 2 * np.asarray(information, dtype=np.float64)[-1])
 
 
 def _power(bounds: ArrayLike, information: ArrayLike, drift: FloatArray, sides: int) -> FloatArray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from homing.checks import check_positive
+from homing.estimates import mixture_growth, mixture_quantile
 from homing.ope.estimate import Estimate, interval
 from homing.ope.intervals.base import Contributions, clipped
 from homing.ope.intervals.cressie_read import ends_with_unseen
@@ -66,7 +66,4 @@ class Anytime:
 
     def quantile(self, users: int, level: float) -> float:
         """Half width over standard error at a number of users: what 1.96 is for a single look."""
-        alpha = 1.0 - level
-        squared = (-2.0 * math.log(alpha) + math.log(-2.0 * math.log(alpha) + 1.0)) / self.users
-        grown = users * squared + 1.0
-        return math.sqrt(2.0 * grown / (users * squared) * math.log(math.sqrt(grown) / alpha))
+        return float(mixture_quantile(users * mixture_growth(level) / self.users, level))

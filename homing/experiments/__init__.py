@@ -22,6 +22,8 @@ from homing.experiments.monitoring import (
 from homing.experiments.plan import ExperimentPlan
 from homing.experiments.quality import PreExposureBias, SampleRatio
 from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTest, QualityResult, Scorecard
+from homing.experiments.surrogate import FittedIndex, SurrogateEffect, SurrogateIndex
+from homing.experiments.surrogate_validation import PastExperiment, SurrogateValidation, validate_surrogate
 
 __all__ = [
     "MDE",
@@ -35,6 +37,7 @@ __all__ = [
     "Decomposition",
     "EffectSet",
     "ExperimentPlan",
+    "FittedIndex",
     "FixedHorizon",
     "FixedPower",
     "GroupSequential",
@@ -42,12 +45,17 @@ __all__ = [
     "Metric",
     "Monitoring",
     "OneSidedTest",
+    "PastExperiment",
     "PreExposureBias",
     "QualityResult",
     "SampleRatio",
     "Scorecard",
+    "SurrogateEffect",
+    "SurrogateIndex",
+    "SurrogateValidation",
     "Term",
     "Window",
     "complier_effect",
     "decompose",
+    "validate_surrogate",
 ]

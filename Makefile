@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 LOG ?=
 OBJECTIVES ?=
 RULES ?=
-DATASET ?= $(if $(LOG),,open-bandit)
+DATASET ?= $(if $(LOG),,simulated-messaging)
 DATA ?=
 # One learner, or several with commas: all are judged on one log, at most one is promoted.
 LEARNER ?=
@@ -31,7 +31,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 
 help: ## Show what one can do
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: DATASET (open-bandit, hillstrom, heartsteps, starbucks), DATA (your copy of it), LEARNER, SEED, REGISTRY, NAME, HOST;\nyour own log: LOG, OBJECTIVES, RULES\n'
+	@printf '\nVariables: DATASET (simulated-messaging, open-bandit, hillstrom, heartsteps, starbucks), DATA (your copy of it), LEARNER, SEED, REGISTRY, NAME, HOST;\nyour own log: LOG, OBJECTIVES, RULES\n'
 
 ##@ The loop
 setup: ## Create the environment in .venv from the hashed lock (other targets do it when needed)

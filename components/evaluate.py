@@ -22,7 +22,7 @@ def evaluate(
     Args:
         prepared: what `prepare` wrote.
         trained: what `train` wrote.
-        evaluation: folder with all reports, for the gate.
+        evaluation: folder with all reports, for the gate; of simulated data with the truth beside them.
         report: values with intervals, trade-offs, weights and support, for people.
         metrics: the estimates.
         registry: URI of the registry that holds the champion.
@@ -36,25 +36,14 @@ def evaluate(
     import shutil
     from pathlib import Path
 
-    import yaml
-
+    from components.judging import judge
     from components.pages import log_numbers
-    from homing.ope import evaluate_artifacts
-    from homing.promotion import PromotionRules
     from homing.registry import find_champion
 
     version, champion = find_champion(registry, name)
-    models, out = Path(trained.path), Path(evaluation.path)
-    challengers = {folder.name: folder for folder in sorted((models / "policies").iterdir())}
-    done = evaluate_artifacts(
-        Path(prepared.path) / "evaluation",
-        out,
-        challengers=challengers,
-        champion=champion,
-        baseline=models / "baseline",
-        reward_model=models / "reward_model",
-        deciding=PromotionRules.from_dict(yaml.safe_load(rules)).deciding(len(challengers)),
-        seed=seed,
+    out = Path(evaluation.path)
+    done = judge(
+        prepared=Path(prepared.path), trained=Path(trained.path), out=out, champion=champion, rules=rules, seed=seed
     )
     shutil.copyfile(out / "evaluation.html", report.path)
     log_numbers(metrics, done["metrics"])

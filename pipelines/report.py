@@ -32,6 +32,14 @@ def write_report(summary: Summary) -> str:
         ),
         table(("objective", "policy", "estimate", "interval", "level"), _rows(summary)),
     ]
+    if summary.truth:
+        true = [(name, *readable(item, sign=sign)) for name, item, sign in summary.true_rows()]
+        rows = [(name, value, f"[{lower}, {upper}]") for name, value, lower, upper in true]
+        sections += [
+            heading("Truth: the data are simulated"),
+            paragraph(f"True values {summary.true_caption()}; 95 % intervals of the simulation.", note=True),
+            table(("", "true value", "interval"), rows),
+        ]
     for title, step in PAGES:
         inner = (summary.folder / step / "report").read_text(encoding="utf-8")
         sections += [heading(title), FRAME.format(title=title, inner=html.escape(inner))]

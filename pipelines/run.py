@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from homing.errors import HomingError, InvalidInputError, describe
-from pipelines.settings import Settings, settle
+from pipelines.settings import DEFAULT_DATASET, DEFAULT_LEARNER, Settings, settle
 
 TOKEN_VARIABLES = ("KF_PIPELINES_TOKEN_FILE", "KF_PIPELINES_SA_TOKEN_PATH")
 # Folders that a run makes in its own folder, and clears when it starts anew.
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--dataset",
         default="",
-        help="data set to train on (default: open-bandit); with --log, the one whose objectives and rules hold",
+        help=f"data set to train on (default: {DEFAULT_DATASET}); with --log, the one whose objectives and rules hold",
     )
     source.add_argument(
         "--data", metavar="PATH", help="your copy of the data set, where it does not come with a package"
@@ -71,9 +71,10 @@ def parser() -> argparse.ArgumentParser:
     fit = out.add_argument_group("training")
     fit.add_argument(
         "--learner",
-        default="doubly-robust",
+        default="",
         metavar="NAME,…",
-        help="one, or several: all are judged on one log and at most one is promoted (default: %(default)s)",
+        help="one, or several: all are judged on one log and at most one is promoted (default: what suits the data "
+        f"set, else {DEFAULT_LEARNER})",
     )
     fit.add_argument(
         "--params", type=_mapping, default={}, metavar="JSON", help="the learner's settings; of several, by learner"

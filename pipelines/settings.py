@@ -20,6 +20,10 @@ from homing.registry.opening import DEFAULT_NAME
 from pipelines.digests import inputs_digest
 
 T = TypeVar("T")
+#: What is run when nothing is named: the only one that has silence, opt-outs and sequences together. Simulated.
+DEFAULT_DATASET = "simulated-messaging"
+#: What is trained on a log of one's own.
+DEFAULT_LEARNER = "doubly-robust"
 SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 
@@ -66,9 +70,9 @@ def settle(args: argparse.Namespace) -> Settings:
         )
     if args.seed < 0:
         raise InvalidInputError(describe("--seed", args.seed, "must be at least 0"))
-    dataset = args.dataset or ("" if logs else "open-bandit")
-    learners = [name.strip() for name in args.learner.split(",")]
+    dataset = args.dataset or ("" if logs else DEFAULT_DATASET)
     objectives, rules, weights = _defaults(dataset)
+    learners, params = _learners(args, dataset)
     arguments: dict[str, Any] = {
         "objectives": _text("--objectives", args.objectives, objectives),
         "rules": _text("--rules", args.rules, rules),
@@ -76,7 +80,7 @@ def settle(args: argparse.Namespace) -> Settings:
         # A champion of another data set is no one to compare with: each has a name of its own.
         "name": args.name or dataset or DEFAULT_NAME,
         "learners": learners,
-        "learner_params": args.params if len(learners) > 1 else {learners[0]: args.params},
+        "learner_params": params,
         "weights": args.weights or ({} if args.objectives else weights),
         "evaluation_share": args.evaluation_share,
         "hold_back_share": args.hold_back_share,
@@ -165,6 +169,17 @@ def _text(option: str, path: Path | None, default: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(describe(option, str(path), f"must be a readable text file ({error})")) from error
+
+
+def _learners(args: argparse.Namespace, dataset: str) -> tuple[list[str], dict[str, Any]]:
+    """The learners, and their settings by learner: those given, else those that suit the data set."""
+    from homing import datasets
+
+    usual, suited = datasets.default_learner(dataset) if dataset else (DEFAULT_LEARNER, {})
+    names = [name.strip() for name in (args.learner or usual).split(",")]
+    if args.params:
+        return names, args.params if len(names) > 1 else {names[0]: args.params}
+    return names, {name: suited.get(name, {}) for name in names}
 
 
 def _defaults(dataset: str) -> tuple[str, str, dict[str, float]]:

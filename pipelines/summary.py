@@ -27,6 +27,7 @@ class Summary:
         training: `train.json`.
         evaluation: `metrics.json` of the evaluation.
         gate: `gate.json`.
+        truth: `truth.json` of the evaluation, where the data are simulated; else empty.
         registration: what was registered.
         registry: its URI.
         seconds: wall-clock time by step.
@@ -40,6 +41,7 @@ class Summary:
     training: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     gate: Mapping[str, Any]
+    truth: Mapping[str, Any]
     registration: Mapping[str, Any]
     registry: str
     seconds: Mapping[str, float]
@@ -49,6 +51,7 @@ class Summary:
     @classmethod
     def of(cls, run: LocalRun, *, run_name: str, pipeline: str, registry: str, folder: Path) -> Summary:
         """Read the outputs of a local run."""
+        truth = run.output("evaluate", "evaluation") / "truth.json"
         return cls(
             run_name=run_name,
             pipeline=pipeline,
@@ -56,6 +59,7 @@ class Summary:
             training=_read(run.output("train", "trained") / "train.json"),
             evaluation=_read(run.output("evaluate", "evaluation") / "metrics.json"),
             gate=_read(run.output("gate", "decision") / "gate.json"),
+            truth=_read(truth) if truth.is_file() else {},
             registration=_read(run.output("register", "registration")),
             registry=registry,
             seconds=run.seconds,
@@ -74,6 +78,7 @@ class Summary:
             "leader": self.leader,
             "values": [self.values(objective) for objective in self.objectives],
             "deciding": dict(self.evaluation["deciding"]),
+            "truth": dict(self.truth),
             "verdict": self.gate["verdict"],
             "verdicts": {item["challenger"]: item["verdict"] for item in self.gate["decisions"]},
             "reasons": list(self.reasons),
@@ -132,6 +137,7 @@ class Summary:
         """What the terminal shows at the end of a run."""
         lines = ["", *_section("Data", self._data()), ""]
         lines += self._table()
+        lines += self._truth()
         verdict = str(self.gate["verdict"]).upper()
         lines += ["", *_section("Verdict", [verdict, *self.reasons])]
         lines += ["", *_section("Registry", [self.registered()])]
@@ -174,6 +180,37 @@ class Summary:
             for name, item, sign in rows:
                 value, lower, upper = readable(item, sign=sign)
                 lines.append(f"    {name:<{width}} {value:>12}   [{lower}, {upper}]")
+        return lines
+
+    def true_rows(self) -> list[tuple[str, Mapping[str, float], str]]:
+        """The truth of simulated data: the value of each policy, then the leader's difference on each objective."""
+        if not self.truth:
+            return []
+        values, differences = self.truth["values"], self.truth["differences"][self.leader]
+        champion = "champion = baseline" if self.evaluation["champion_is_baseline"] else "champion"
+        names = {"the log itself": "the log itself", "champion": champion, self.leader: self.leader}
+        return [
+            *((f"value of {shown}", values[name]["value"], "") for name, shown in names.items()),
+            *((f"difference in {what}", differences[what], "+") for what in ("value", *self.objectives)),
+        ]
+
+    def true_caption(self) -> str:
+        """What the truth is of, in a sentence."""
+        weights = ", ".join(f"{name} {show(weight)}" for name, weight in self.truth["weights"].items() if weight)
+        return (
+            f"per user, of {show(self.truth['n_users'])} other simulated users who live with a policy for "
+            f"{self.truth['horizon_days']} days; value = {weights}; differences are {self.leader} - champion, paired"
+        )
+
+    def _truth(self) -> list[str]:
+        rows = self.true_rows()
+        if not rows:
+            return []
+        width = max(len(name) for name, _, _ in rows)
+        lines = ["", *_section("Truth", [self.true_caption()])]
+        for name, item, sign in rows:
+            value, lower, upper = readable(item, sign=sign)
+            lines.append(f"    {name:<{width}} {value:>10}   [{lower}, {upper}]")
         return lines
 
     def registered(self) -> str:

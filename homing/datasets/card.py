@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from homing.errors import CorruptFileError, HomingError, InvalidInputError, describe
 
@@ -24,6 +25,8 @@ class Card:
         files: what `path` must point to.
         needs_path: whether people must get the files themselves.
         weights: importance of each objective when a learner is not told otherwise.
+        learner: what is trained when nobody says otherwise.
+        settings: of learners on this data set, by learner.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Card:
     files: str
     needs_path: bool = True
     weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    learner: str = "doubly-robust"
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def missing_path(card: Card, path: Path | None) -> InvalidInputError:

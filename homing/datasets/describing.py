@@ -100,12 +100,13 @@ class Description:
         return "\n".join(lines)
 
 
-def describe(name: str, path: str | Path | None = None, **options: object) -> Description:
+def describe(name: str, path: str | Path | None = None, *, counted: bool = True, **options: object) -> Description:
     """Describe a data set; with a path (or where it can be fetched), count what is in it.
 
     Args:
         name: one of `names()`.
         path: your copy; None to describe without counts, where the data cannot be fetched.
+        counted: whether to count what is in it at all.
         options: of that data set, see `load`.
 
     Example:
@@ -118,7 +119,8 @@ def describe(name: str, path: str | Path | None = None, **options: object) -> De
     """
     about = card(name)
     check_options(name, options)
-    counts = None if path is None and about.needs_path else count(load(name, path, **options))
+    there = counted and (path is not None or not about.needs_path)
+    counts = count(load(name, path, **options)) if there else None
     return Description(
         name=about.name,
         title=about.title,

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from homing.datasets.describing import Counts, Description, describe
-from homing.datasets.registry import card, names
+from homing.datasets.registry import card, names, simulated
 
 _HEAD = """\
 # Data sets
 
 Real data as decision logs in format 1, with the probability of every logged action. Homing ships none of it: each
-section says where it comes from. Load one with
+section says where it comes from. One, `simulated-messaging`, is simulated, and says so in its name. Load one with
 
 ```python
 from homing import datasets
@@ -28,8 +28,8 @@ the copies that it was given.
 
 
 def guide(paths: Mapping[str, Path]) -> str:
-    """The whole page in Markdown; data sets without a path, and not fetchable, come without counts."""
-    sections = [section(describe(name, paths.get(name))) for name in names()]
+    """The whole page in Markdown; data sets without a path, not fetchable or simulated, come without counts."""
+    sections = [section(describe(name, paths.get(name), counted=simulated(name) is None)) for name in names()]
     return "\n".join([_HEAD, *sections])
 
 

@@ -1,4 +1,4 @@
-"""Data sets by name. A new one is its module with its YAML files beside it, and a line in `ADAPTERS`."""
+"""Data sets by name, real and simulated. A new one is its module with its YAML files, and a line in `ADAPTERS`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import inspect
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from homing.checks import check_one_of
 from homing.datasets.card import Card
+from homing.datasets.truth import Simulated
 from homing.errors import InvalidInputError, describe, missing_dependency, unknown_name
 from homing.log import DecisionLog, Objectives
 
@@ -18,6 +20,7 @@ ADAPTERS = {
     "heartsteps": "homing.datasets.heartsteps",
     "hillstrom": "homing.datasets.hillstrom",
     "open-bandit": "homing.datasets.open_bandit",
+    "simulated-messaging": "homing.datasets.simulated_messaging",
     "starbucks": "homing.datasets.starbucks",
 }
 
@@ -26,7 +29,7 @@ def names() -> tuple[str, ...]:
     """The data sets that can be loaded.
 
     >>> names()
-    ('heartsteps', 'hillstrom', 'open-bandit', 'starbucks')
+    ('heartsteps', 'hillstrom', 'open-bandit', 'simulated-messaging', 'starbucks')
     """
     return tuple(ADAPTERS)
 
@@ -42,14 +45,14 @@ def card(name: str) -> Card:
 
 
 def load(name: str, path: str | Path | None = None, **options: object) -> DecisionLog:
-    """A real data set as a decision log with its propensities.
+    """A data set as a decision log with its propensities.
 
     Args:
         name: one of `names()`.
         path: where your copy of the files lies; `describe(name)` says what it must be. None only where the data set
-            can be fetched (open-bandit).
+            can be fetched (open-bandit) or is simulated (simulated-messaging).
         options: of that data set: open-bandit takes `behaviour` (`random`, `bts`), `campaign` (`men`, `women`, `all`)
-            and `limit`.
+            and `limit`; simulated-messaging `users`, `days`, `warm_up_days` and `seed`.
 
     Returns:
         A log in format 1, held in memory. Rows that break the format are kept, for `homing.log.accept` to reject with
@@ -124,6 +127,26 @@ def default_weights(name: str) -> dict[str, float]:
     1.0
     """
     return dict(card(name).weights)
+
+
+def default_learner(name: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """What is trained on a data set when nobody says otherwise, and settings of learners that suit it, by learner.
+
+    >>> default_learner("hillstrom")
+    ('doubly-robust', {})
+    """
+    about = card(name)
+    return about.learner, {learner: dict(settings) for learner, settings in about.settings.items()}
+
+
+def simulated(name: str) -> Simulated | None:
+    """Where the truth of a simulated data set lies; None for a real one.
+
+    >>> simulated("simulated-messaging").world, simulated("hillstrom")
+    ('messaging', None)
+    """
+    found: Simulated | None = getattr(_adapter(name), "SIMULATED", None)
+    return found
 
 
 def _adapter(name: str) -> ModuleType:

@@ -20,7 +20,7 @@ from homing.simulation.arrow import LogRows
 from homing.simulation.delivery import Delivery, Mail
 from homing.simulation.rollout import Progress, check_count, steps_of
 from homing.simulation.slices import Slices, sliced
-from homing.simulation.world import World
+from homing.simulation.world import UNLINKED, World
 
 
 class LoggedWorld(World, Protocol):
@@ -57,6 +57,7 @@ def log_decisions(
     policy: AnyPolicy,
     *,
     days: int,
+    warm_up_days: int = 0,
     n_users: int = 10_000,
     seed: int = 0,
     slices: Slices | None = None,
@@ -76,6 +77,8 @@ def log_decisions(
         world: of which a copy is used.
         policy: see `homing.simulation.decider`.
         days: length, >= 1.
+        warm_up_days: for which the policy runs before the log begins, so that its users have a history of messages;
+            neither these decisions nor what follows from them is in the log.
         n_users: of the world.
         seed: of users, chance, the policy's draws and all ids: the same seed writes the same log.
         slices: users with uniform-random decisions and users who are held out; none when not given.
@@ -102,6 +105,7 @@ def log_decisions(
     """
     check_count("n_users", n_users)
     steps = steps_of(world, check_count("days", days))
+    first = steps_of(world, warm_up_days) if check_count("warm_up_days", warm_up_days, least=0) else 0
     world = world.copy()
     world.reset(n_users, seed)
     rows = LogRows(world, n_users=n_users, seed=seed, policy=policy_name or name_of(policy))
@@ -110,12 +114,16 @@ def log_decisions(
     sink: _Sink = _Memory(rows.schema) if out is None else _Folder(Path(out), rows.schema, f"{world.name}-{seed}")
     mail = Mail(delivery, seed)
     try:
-        for step in play(world, decide, steps=steps, n_users=n_users, seed=seed):
+        for step in play(world, decide, steps=first + steps, n_users=n_users, seed=seed):
+            if step.index < first:
+                continue
             sink.put("decisions", rows.decisions(step, codes))
             events = step.outcomes.events
+            if first:
+                events = events.take(np.flatnonzero((events.step == UNLINKED) | (events.step >= first)))
             mail.send(rows.outcomes(events), events.hours)
-            done = (step.index + 1) * days // steps
-            if done > step.index * days // steps:
+            done = (step.index - first + 1) * days // steps
+            if done > (step.index - first) * days // steps:
                 sink.put("outcomes", mail.arrived((step.index + 1) * world.step_hours))
                 sink.end_day()
                 if progress is not None:

@@ -130,6 +130,10 @@ class Events:
     def __len__(self) -> int:
         return len(self.user)
 
+    def take(self, rows: IntArray) -> Events:
+        """Some of the events."""
+        return Events(self.user[rows], self.kind[rows], self.hours[rows], self.value[rows], self.step[rows])
+
     @classmethod
     def none(cls) -> Events:
         """No event."""

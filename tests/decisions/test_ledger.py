@@ -119,7 +119,7 @@ def test_a_ledger_of_another_version_is_refused(tmp_path):
     db.execute("PRAGMA user_version = 99")
     db.commit()
     db.close()
-    with pytest.raises(CorruptFileError, match=r"== 99, must be 1\. Use the Homing version that wrote this ledger"):
+    with pytest.raises(CorruptFileError, match=r"== 99, must be 2\. Use the Homing version that wrote this ledger"):
         SqliteLedger(tmp_path / "ledger.db")
 
 

@@ -8,8 +8,14 @@ References: Schultzberg, Ankargren, Frånberg (2024), arXiv 2402.11609, Decision
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from homing.experiments.monitoring import Monitoring
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -20,6 +26,69 @@ VERDICTS = ("continue", "ship", "stop-harm", "stop-futility", "invalid")
 CONTINUE, SHIP, HARM, FUTILITY, INVALID = range(len(VERDICTS))
 #: A chance of still shipping below this is given up. Stopping there raises β to at most β / (1 - it).
 LEAST_CHANCE = 0.05
+#: Information counts as whole within rounding of shares.
+_WHOLE = 1.0 - 1e-9
+
+
+@dataclass(frozen=True)
+class Paths:
+    """All tests of one kind (superiority, non-inferiority or inferiority), at every look.
+
+    Attributes:
+        z: (…, looks, treatments, tests), oriented so that large values reject; NaN where there is none yet.
+        bounds: what z must reach; infinite where a look may not reject. This and the rest broadcast against z.
+        information: share of the planned information.
+        last_bounds: what z would have to reach at the planned end, were that the only look left.
+        design: mean of z at the planned end under the effect designed for; minus infinity where there is none.
+    """
+
+    z: FloatArray
+    bounds: FloatArray
+    information: FloatArray
+    last_bounds: FloatArray
+    design: FloatArray
+
+    @property
+    def rejected(self) -> BoolArray:
+        """(…, looks, treatments, tests), at this look or before."""
+        return rejected_so_far(self.z, self.bounds)
+
+    @property
+    def chance(self) -> FloatArray:
+        """(…, looks, treatments, tests), of rejecting by the planned end; 1 where it has."""
+        found = chance_to_reject(self.z, self.information, self.last_bounds, self.design)
+        return np.asarray(np.where(self.rejected, 1.0, found))
+
+    @property
+    def complete(self) -> BoolArray:
+        """(…, looks, treatments), whether all have their planned information."""
+        whole = np.broadcast_to(np.asarray(self.information) >= _WHOLE, np.shape(self.z))
+        return np.asarray(whole.all(axis=-1))
+
+
+def judge_looks(
+    superior: Paths, non_inferior: Paths, inferior: Paths, invalid: BoolArray, *, futility: bool = True
+) -> CodeArray:
+    """The rule from z-paths and bounds: what `decide` says of one experiment, and `simulate_aa` of thousands.
+
+    Args:
+        superior: of success metrics.
+        non_inferior: of guardrails.
+        inferior: of all metrics; its planned end plays no part.
+        invalid: (…, looks), whether a quality test rejects at the look.
+        futility: whether to stop where shipping has hardly a chance left.
+
+    Returns:
+        (…, looks, treatments), codes of `VERDICTS`.
+    """
+    return judge(
+        superior.rejected,
+        non_inferior.rejected,
+        inferior.rejected,
+        np.logical_or.accumulate(invalid, axis=-1),
+        final=superior.complete & non_inferior.complete,
+        chance=chance_to_ship(superior.chance, non_inferior.chance) if futility else None,
+    )
 
 
 def rejected_so_far(z: ArrayLike, bounds: ArrayLike) -> BoolArray:
@@ -129,7 +198,7 @@ def chance_to_reject(z: ArrayLike, information: ArrayLike, bound: ArrayLike, des
     from scipy.special import ndtr
 
     z, t = np.asarray(z, dtype=np.float64), np.asarray(information, dtype=np.float64)
-    drift = np.maximum(design, z / np.sqrt(t))
+    drift = np.maximum(design, z / np.sqrt(np.maximum(t, 1e-12)))
     left = np.maximum(1.0 - t, 1e-12)
     gap = z * np.sqrt(np.minimum(t, 1.0)) + drift * np.maximum(1.0 - t, 0.0) - np.asarray(bound)
     return np.asarray(np.where(t < 1.0, ndtr(gap / np.sqrt(left)), gap >= 0.0), dtype=np.float64)
@@ -150,3 +219,27 @@ def chance_to_ship(superior: FloatArray, non_inferior: FloatArray) -> FloatArray
     """
     gained = superior.sum(axis=-1) if superior.shape[-1] else np.ones(superior.shape[:-1])
     return np.asarray(np.minimum(np.minimum(gained, non_inferior.min(axis=-1, initial=1.0)), 1.0))
+
+
+def last_look_bounds(monitoring: Monitoring, information: FloatArray, alpha: float) -> FloatArray:
+    """What z would have to reach at the planned end, seen from each look, were no other look left.
+
+    Args:
+        monitoring: the design.
+        information: (looks,).
+        alpha: one-sided level.
+
+    Returns:
+        (looks,); what the design says of the end itself where it is reached.
+
+    Example:
+        >>> from homing.experiments import FixedHorizon
+        >>> last_look_bounds(FixedHorizon(), np.array([0.4, 0.8]), 0.05).round(3).tolist()
+        [1.645, 1.645]
+    """
+    looks = len(information)
+    # One row for each look: information grows up to it, stands still (no look), and is whole in the last column.
+    seen = np.minimum(information, information[:, None])
+    end = np.maximum(information, 1.0)[:, None]
+    found = np.asarray(monitoring.critical(np.concatenate([seen, end], axis=1), np.full(looks, alpha)))
+    return np.asarray(found[:, -1])

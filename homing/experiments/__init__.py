@@ -8,7 +8,8 @@ and the outcomes are the only contract with the rest: any experiment can be anal
 from __future__ import annotations
 
 from homing.experiments.decomposition import Decomposition, Term, decompose
-from homing.experiments.encouragement import ComplierEffect, EffectSet, complier_effect
+from homing.experiments.encouragement import ComplierEffect, complier_effect
+from homing.experiments.intervals import RatioSet
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
 from homing.experiments.monitoring import (
     MONITORING,
@@ -35,7 +36,6 @@ __all__ = [
     "ConfidenceSequence",
     "Covariate",
     "Decomposition",
-    "EffectSet",
     "ExperimentPlan",
     "FittedIndex",
     "FixedHorizon",
@@ -48,6 +48,7 @@ __all__ = [
     "PastExperiment",
     "PreExposureBias",
     "QualityResult",
+    "RatioSet",
     "SampleRatio",
     "Scorecard",
     "SurrogateEffect",

@@ -7,50 +7,22 @@ Randomised sending as an instrument answers for the receiving, among the people 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, SupportError, describe
-from homing.estimates import Estimate, t_quantile
+from homing.estimates import Estimate
+from homing.experiments.intervals import RatioSet, ratio_set, with_t
+from homing.experiments.regression import adjusted_difference
 
 FloatArray = NDArray[np.float64]
 
 #: Below this first-stage F an interval from a standard error is not to be trusted (Staiger and Stock, 1997).
 WEAK_F = 10.0
-
-
-@dataclass(frozen=True)
-class EffectSet:
-    """The effects that the Anderson–Rubin test does not reject.
-
-    Attributes:
-        shape: `interval` (from lower to upper); `rays` (up to lower, and from upper on: the data rule out only what
-            lies between); `line` (nothing is ruled out).
-        lower: see shape; None for `line`.
-        upper: see shape; None for `line`.
-        level: coverage, whatever the strength of the instrument.
-    """
-
-    shape: Literal["interval", "rays", "line"]
-    lower: float | None
-    upper: float | None
-    level: float
-
-    def __contains__(self, effect: float) -> bool:
-        if self.lower is None or self.upper is None:
-            return True
-        return (self.lower <= effect <= self.upper) == (self.shape == "interval")
-
-    def __str__(self) -> str:
-        if self.shape == "line":
-            return "(-∞, ∞)"
-        if self.shape == "rays":
-            return f"(-∞, {self.lower:.4g}] ∪ [{self.upper:.4g}, ∞)"
-        return f"[{self.lower:.4g}, {self.upper:.4g}]"
 
 
 @dataclass(frozen=True)
@@ -69,7 +41,7 @@ class ComplierEffect:
     """
 
     effect: Estimate
-    anderson_rubin: EffectSet
+    anderson_rubin: RatioSet
     sent: Estimate
     received: Estimate
     first_stage_f: float
@@ -80,7 +52,7 @@ class ComplierEffect:
         """Plain values for strict JSON."""
         return {
             "effect": self.effect.to_dict(),
-            "anderson_rubin": asdict(self.anderson_rubin),
+            "anderson_rubin": self.anderson_rubin.to_dict(),
             "sent": self.sent.to_dict(),
             "received": self.received.to_dict(),
             "first_stage_f": self.first_stage_f,
@@ -136,7 +108,7 @@ def complier_effect(
     """
     check_probability("level", level)
     z, d, y, x = _checked(sent, received, outcome, covariates)
-    coefficients, covariance = _first_of_two(z, d, y, x)
+    coefficients, covariance = adjusted_difference(z, np.column_stack([d, y]), x)
     (f, r), n, df = coefficients, len(z), len(z) - 2 - x.shape[1]
     # What is no more than rounding of the numbers that it was computed from is no first stage.
     if abs(f) <= 1e-12 * max(1.0, float(np.abs(d).max())):
@@ -152,10 +124,10 @@ def complier_effect(
     ratio = np.array([-effect, 1.0]) / f
     first_stage_f = float(f * f / covariance[0, 0]) if covariance[0, 0] > 0 else float(np.finfo(np.float64).max)
     return ComplierEffect(
-        effect=_with_t(effect, float(ratio @ covariance @ ratio), df, level),
-        anderson_rubin=_anderson_rubin(f, r, covariance, df, level),
-        sent=_with_t(r, covariance[1, 1], df, level),
-        received=_with_t(f, covariance[0, 0], df, level),
+        effect=with_t(effect, float(ratio @ covariance @ ratio), df, level),
+        anderson_rubin=ratio_set(r, f, covariance, df, level),
+        sent=with_t(r, covariance[1, 1], df, level),
+        received=with_t(f, covariance[0, 0], df, level),
         first_stage_f=first_stage_f,
         weak=first_stage_f < WEAK_F,
         n=n,
@@ -178,46 +150,3 @@ def _checked(
     if smaller < 2:
         raise InvalidInputError(describe("units in the smaller arm", smaller, "must be >= 2"))
     return z, d, y, x
-
-
-def _first_of_two(z: FloatArray, d: FloatArray, y: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Coefficients of z in the regressions of d and of y on 1, z, x, and their joint HC2 covariance (2, 2)."""
-    design = np.column_stack([np.ones(len(z)), z, x - x.mean(axis=0)])
-    if len(z) <= design.shape[1]:
-        raise InvalidInputError(
-            describe("units", len(z), f"must be more than the {design.shape[1]} columns of the regression")
-        )
-    scale = np.sqrt((design**2).sum(axis=0))
-    scaled = design / np.where(scale > 0, scale, 1.0)
-    if np.linalg.matrix_rank(scaled) < design.shape[1]:
-        raise InvalidInputError(
-            describe("covariates", x.shape[1], "must not be constant nor combinations of each other or of sent")
-        )
-    q, triangle = np.linalg.qr(design)
-    weight = q @ np.linalg.inv(triangle)[1]  # z's row of (D'D)^-1 D', so that its coefficient is weight @ y
-    targets = np.column_stack([d, y])
-    residual = targets - q @ (q.T @ targets)
-    # HC2 divides by 1 - leverage; a row that alone decides a coefficient leaves no residual, and none to divide.
-    room = np.maximum(1.0 - (q**2).sum(axis=1), 1e-12)
-    scores = (weight / np.sqrt(room))[:, None] * residual
-    return weight @ targets, scores.T @ scores
-
-
-def _anderson_rubin(f: float, r: float, covariance: FloatArray, df: int, level: float) -> EffectSet:
-    """The effects b with (r - b f)^2 <= q^2 Var(r - b f): a quadratic inequality, as in Fieller's theorem."""
-    q2 = t_quantile(level, df) ** 2
-    a = f * f - q2 * covariance[0, 0]
-    b = r * f - q2 * covariance[0, 1]
-    c = r * r - q2 * covariance[1, 1]
-    inside = b * b - a * c
-    if a == 0.0 or (a < 0.0 and inside <= 0.0):
-        return EffectSet("line", None, None, level)
-    root = float(np.sqrt(max(inside, 0.0)))
-    low, high = sorted(((b - root) / a, (b + root) / a))
-    return EffectSet("interval" if a > 0.0 else "rays", float(low), float(high), level)
-
-
-def _with_t(value: float, variance: float, df: int, level: float) -> Estimate:
-    std_error = float(np.sqrt(max(variance, 0.0)))
-    half = t_quantile(level, df) * std_error
-    return Estimate(float(value), std_error, float(value - half), float(value + half), level, df, "t")

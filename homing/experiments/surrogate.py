@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from homing.checks import check_probability
 from homing.errors import InvalidInputError, SupportError, describe
-from homing.estimates import Estimate, t_quantile
+from homing.estimates import Estimate
 from homing.experiments.columns import Columns
+from homing.experiments.intervals import satterthwaite
 from homing.experiments.metrics import Metric, Window
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class FittedIndex:
 
         Its variance has two parts: that of the difference between the units of both variants (Welch), and g' Cov(b) g,
         where b are the coefficients and g the differences of the surrogates' means: the index is itself estimated. The
-        second does not shrink with the experiment.
+        second does not shrink with the experiment. Degrees of freedom are Satterthwaite's.
 
         Args:
             experiment: one row a unit, all randomised units, with the variant and the surrogates.
@@ -169,17 +170,11 @@ class FittedIndex:
         gap = mean1 - mean0
         value = float(gap @ self.coefficients[1:])
         own = float(gap @ self.covariance[1:, 1:] @ gap)
-        parts = np.array([var0 / n0, var1 / n1, own])
-        sampling = float(parts[:2].sum())
-        # Satterthwaite (1946), with the index's own error as a third part.
-        spread = float((parts**2 / [n0 - 1, n1 - 1, self.n - len(self.coefficients)]).sum())
-        df = max(1, int(parts.sum() ** 2 / spread)) if spread > 0 else n0 + n1 - 2
-        std_error = float(np.sqrt(parts.sum()))
-        half = t_quantile(level, df) * std_error
+        parts, sizes = [var0 / n0, var1 / n1, own], [n0 - 1, n1 - 1, self.n - len(self.coefficients)]
         contributions = dict(zip(self.spec.surrogates, (gap * self.coefficients[1:]).tolist(), strict=True))
         return SurrogateEffect(
-            effect=Estimate(value, std_error, value - half, value + half, level, df, "t"),
-            sampling_std_error=float(np.sqrt(sampling)),
+            effect=satterthwaite(value, parts, sizes, level),
+            sampling_std_error=float(np.sqrt(parts[0] + parts[1])),
             index_std_error=float(np.sqrt(max(own, 0.0))),
             contributions=contributions,
             in_treatment=treatment_days is None or treatment_days > self.spec.washout.start_day,

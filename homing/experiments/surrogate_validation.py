@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from homing.checks import check_probability
 from homing.errors import InvalidInputError, describe
-from homing.estimates import Estimate, t_quantile
+from homing.estimates import Estimate
 from homing.experiments.columns import Columns
+from homing.experiments.intervals import welch, with_t
 from homing.experiments.surrogate import FittedIndex
 
 FloatArray = NDArray[np.float64]
@@ -237,13 +238,8 @@ def _call(index: FittedIndex, past: PastExperiment, level: float) -> PastCall:
         np.stack([predicted, outcome])[:, table.is_group(past.variant, name)] for name in (past.control, past.treatment)
     ]
     covariances = [np.cov(pair) / pair.shape[1] for pair in pairs]
-    parts = np.array([item[1, 1] for item in covariances])
-    sizes = np.array([pair.shape[1] - 1 for pair in pairs])
-    value = float(pairs[1][1].mean() - pairs[0][1].mean())
-    std_error = float(np.sqrt(parts.sum()))
-    df = max(1, int(parts.sum() ** 2 / (parts**2 / sizes).sum())) if std_error > 0 else int(sizes.sum())
-    half = t_quantile(level, df) * std_error
-    long_term = Estimate(value, std_error, value - half, value + half, level, df, "t")
+    control, treated = (pair[1] for pair in pairs)
+    long_term = welch(control, treated, level)
     shared = float(sum(item[0, 1] for item in covariances))
     return PastCall(
         past.name, found.effect, long_term, shared, _side(found.effect), _side(long_term), found.in_treatment
@@ -269,5 +265,4 @@ def _slope(calls: Sequence[PastCall], level: float) -> Estimate | None:
     value = float(crossed.sum() / square.sum())
     left_out = (crossed.sum() - crossed) / without
     std_error = float(np.sqrt((k - 1) / k * ((left_out - left_out.mean()) ** 2).sum()))
-    half = t_quantile(level, k - 1) * std_error
-    return Estimate(value, std_error, value - half, value + half, level, k - 1, "jackknife-t")
+    return with_t(value, std_error**2, k - 1, level)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import unknown_name
-from homing.estimates import Estimate, t_quantile
+from homing.estimates import Estimate
 from homing.experiments.decomposition.rows import Rows
+from homing.experiments.intervals import with_t
 
 FloatArray = NDArray[np.float64]
 
@@ -168,13 +169,6 @@ def assemble(
     return Decomposition(
         rows.metric.name, how, rows.baseline, rows.comparison, before, after, movement, terms, covariance, notes
     )
-
-
-def with_t(value: float, variance: float, df: int, level: float) -> Estimate:
-    """An estimate with its t interval."""
-    std_error = float(np.sqrt(max(variance, 0.0)))
-    half = t_quantile(level, df) * std_error
-    return Estimate(value, std_error, value - half, value + half, level, df, "t")
 
 
 def p_values(values: FloatArray, variances: FloatArray, df: int) -> FloatArray:

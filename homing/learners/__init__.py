@@ -11,6 +11,7 @@ from homing.learners.train import TrainReport, train
 if TYPE_CHECKING:
     from homing.learners.behaviour_cloning import BehaviourCloning
     from homing.learners.cql import CQL
+    from homing.learners.decision_transformer import DecisionTransformer
     from homing.learners.direct_method import Linear, Neural
     from homing.learners.double_dqn import DoubleDQN
     from homing.learners.doubly_robust import DoublyRobust
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from homing.learners.recovering_softmax import RecoveringSoftmax
     from homing.learners.reward_models import FittedModel, fit_reward_model
     from homing.learners.rules import BestCTR, Priority, Uniform
+    from homing.learners.squarecb import SquareCB
     from homing.learners.structured import Structured
     from homing.learners.survival import SurvivalRule
+    from homing.learners.thompson import LinTS, NeuralLinear
     from homing.learners.uplift import DRLearner, RLearner, SLearner, TLearner, XLearner
 
 #: Every learner by name: its module and class. A new one is a line here; it is imported when it is first made.
@@ -29,17 +32,21 @@ LEARNERS = {
     "behaviour-cloning": ("behaviour_cloning", "BehaviourCloning"),
     "best-ctr": ("rules", "BestCTR"),
     "cql": ("cql", "CQL"),
+    "decision-transformer": ("decision_transformer", "DecisionTransformer"),
     "double-dqn": ("double_dqn", "DoubleDQN"),
     "doubly-robust": ("doubly_robust", "DoublyRobust"),
     "dr-learner": ("uplift", "DRLearner"),
     "iql": ("iql", "IQL"),
+    "lin-ts": ("thompson", "LinTS"),
     "linear": ("direct_method", "Linear"),
     "message-shares": ("message_shares", "MessageShares"),
     "neural": ("direct_method", "Neural"),
+    "neural-linear": ("thompson", "NeuralLinear"),
     "priority": ("rules", "Priority"),
     "r-learner": ("uplift", "RLearner"),
     "recovering-softmax": ("recovering_softmax", "RecoveringSoftmax"),
     "s-learner": ("uplift", "SLearner"),
+    "squarecb": ("squarecb", "SquareCB"),
     "structured": ("structured", "Structured"),
     "survival-rule": ("survival", "SurvivalRule"),
     "t-learner": ("uplift", "TLearner"),
@@ -60,17 +67,21 @@ __all__ = [
     "BehaviourCloning",
     "BestCTR",
     "DRLearner",
+    "DecisionTransformer",
     "DoubleDQN",
     "DoublyRobust",
     "FittedModel",
     "Learner",
+    "LinTS",
     "Linear",
     "MessageShares",
     "Neural",
+    "NeuralLinear",
     "Priority",
     "RLearner",
     "RecoveringSoftmax",
     "SLearner",
+    "SquareCB",
     "Structured",
     "SurvivalRule",
     "TLearner",

@@ -4,7 +4,9 @@ from homing.policies.artifact import FORMAT, PolicyArtifact, load_policy, save_p
 from homing.policies.batches import dataset_probs, dataset_values
 from homing.policies.bilinear import BilinearScorer
 from homing.policies.column_scores import ColumnScorer
+from homing.policies.decision_transformer import DecisionTransformerPolicy, History
 from homing.policies.fixed import FixedCandidatePolicy, SilencePolicy, UniformPolicy
+from homing.policies.inverse_gap import InverseGapPolicy
 from homing.policies.linear import LinearRewardModel
 from homing.policies.neural import NeuralRewardModel
 from homing.policies.numerics import masked_softmax, uniform_probs
@@ -15,6 +17,7 @@ from homing.policies.scorer import PredictingScorer, RewardModel, Scorer
 from homing.policies.send_if import SendIfPolicy, TwoModelScorer
 from homing.policies.shares import MessageSharesPolicy
 from homing.policies.structured import Effects, StructuredAdvantage
+from homing.policies.thompson import CrossedFeatures, FeatureMap, HiddenFeatures, ThompsonPolicy
 from homing.policies.towers import ClonePolicy, Towers
 from homing.policies.types import register, type_named, type_names
 from homing.policies.weibull import WeibullVisitModel
@@ -25,10 +28,16 @@ __all__ = [
     "BilinearScorer",
     "ClonePolicy",
     "ColumnScorer",
+    "CrossedFeatures",
+    "DecisionTransformerPolicy",
     "Effects",
     "EpsilonGreedyPolicy",
+    "FeatureMap",
     "FixedCandidatePolicy",
     "GreedyPolicy",
+    "HiddenFeatures",
+    "History",
+    "InverseGapPolicy",
     "LinearRewardModel",
     "MessageSharesPolicy",
     "NeuralRewardModel",
@@ -44,6 +53,7 @@ __all__ = [
     "SilencePolicy",
     "SoftmaxPolicy",
     "StructuredAdvantage",
+    "ThompsonPolicy",
     "Towers",
     "TwoModelScorer",
     "UniformPolicy",

@@ -75,15 +75,22 @@ class NeuralRewardModel:
     def raw(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.float32]:
         """z (n, k, m), before calibration and link."""
         x, c = check_features(context, candidates)
-        check_widths(x, c, len(self.context), len(self.candidate))
         n, k, width = c.shape
-        flat = c.reshape(n * k, width)
-        first = (flat @ self.candidate).reshape(n, k, -1) + (x @ self.context + self.trunk_bias)[:, None, :]
-        np.maximum(first, 0.0, out=first)
-        second = first.reshape(n * k, -1) @ self.hidden + self.hidden_bias
-        np.maximum(second, 0.0, out=second)
+        second, flat = self.trunk(x, c).reshape(n * k, -1), c.reshape(n * k, width)
         out: NDArray[np.float32] = (second @ self.heads + flat @ self.direct + self.heads_bias).reshape(n, k, -1)
         return out
+
+    def trunk(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.float32]:
+        """h₂ (n, k, h2), the last hidden layer."""
+        x, c = check_features(context, candidates)
+        check_widths(x, c, len(self.context), len(self.candidate))
+        n, k, width = c.shape
+        own, shared = c.reshape(n * k, width) @ self.candidate, x @ self.context + self.trunk_bias
+        first: NDArray[np.float32] = own.reshape(n, k, -1) + shared[:, None, :]
+        np.maximum(first, 0.0, out=first)
+        second: NDArray[np.float32] = first.reshape(n * k, -1) @ self.hidden + self.hidden_bias
+        np.maximum(second, 0.0, out=second)
+        return second.reshape(n, k, -1)
 
     def predict(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.float64]:
         """Expected rewards (n, k, m); see `RewardModel.predict`. Batches and single rows agree to about 1e-6."""

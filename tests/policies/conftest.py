@@ -11,10 +11,14 @@ from homing.policies import (
     BilinearScorer,
     ClonePolicy,
     ColumnScorer,
+    CrossedFeatures,
+    DecisionTransformerPolicy,
     Effects,
     EpsilonGreedyPolicy,
     FixedCandidatePolicy,
     GreedyPolicy,
+    HiddenFeatures,
+    InverseGapPolicy,
     LinearRewardModel,
     MessageSharesPolicy,
     NeuralRewardModel,
@@ -26,6 +30,7 @@ from homing.policies import (
     SilencePolicy,
     SoftmaxPolicy,
     StructuredAdvantage,
+    ThompsonPolicy,
     Towers,
     TwoModelScorer,
     UniformPolicy,
@@ -119,6 +124,16 @@ def structured(rng: np.random.Generator) -> StructuredAdvantage:
     )
 
 
+def transformer(rng: np.random.Generator) -> DecisionTransformerPolicy:
+    h, f, q, levels = 8, 6, 5, 3
+    shapes = (
+        (D + C + 1, h), (h,), (D + M, h), (h,), (h, h), (h, h), (h, h), (h, h), (h, f), (f,), (f, h), (h,),
+        (h, C), (C,), (D, q), (q,), (q, M * levels), (M * levels,),
+    )  # fmt: skip
+    arrays = (rng.normal(size=shape) * 0.4 for shape in shapes)
+    return DecisionTransformerPolicy(*arrays, np.array([0.1, 0.5, 0.9]), np.array([0.5, 2.0]), np.array([1.0, 0.5]))
+
+
 @pytest.fixture
 def instances(rng: np.random.Generator) -> dict[str, object]:
     """One policy around (or of) every registered type, by the type's name."""
@@ -144,5 +159,16 @@ def instances(rng: np.random.Generator) -> dict[str, object]:
         "structured-advantage": EpsilonGreedyPolicy(SoftmaxPolicy(structured(rng), 2.0)),
         "send-if": SendIfPolicy(linear(rng), 0.2),
         "two-models": SoftmaxPolicy(TwoModelScorer(linear(rng), linear(rng)), 0.5),
+        "crossed-features": ThompsonPolicy(
+            CrossedFeatures(rng.normal(size=(D, 2)), C), rng.normal(size=(20, M, 3 * C)), np.array([1.0, 0.5])
+        ),
+        "hidden-features": ThompsonPolicy(
+            HiddenFeatures(neural(rng)), rng.normal(size=(20, M, 4 + C)), np.array([1.0, 0.5])
+        ),
+        "thompson": EpsilonGreedyPolicy(
+            ThompsonPolicy(CrossedFeatures(np.zeros((D, 0)), C), rng.normal(size=(30, M, C)), np.array([1.0, 0.5])), 0.1
+        ),
+        "inverse-gap": InverseGapPolicy(linear(rng), 20.0, np.diag([1.0, 4.0]), np.array([1.0, 0.5])),
+        "decision-transformer": transformer(rng),
         "weibull-visit": SendIfPolicy(weibull(rng), 0.1, "relative"),
     }

@@ -83,8 +83,8 @@ def confidence_sequence_p_value(
 
     growth = _growth(information, alpha, sides)
     seen = np.where(np.isnan(z), 0.0 if sides == 2 else -np.inf, np.asarray(z, dtype=np.float64))
-    u = seen * np.sqrt(growth / (growth + 1.0))
     with np.errstate(invalid="ignore"):
+        u = seen * np.sqrt(growth / (growth + 1.0))
         log_ratio = u * u / 2.0 - np.log1p(growth) / 2.0
         if sides == 1:
             log_ratio = np.where(np.isneginf(seen), -np.inf, log_ratio + np.log(2.0) + log_ndtr(u))

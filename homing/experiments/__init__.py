@@ -7,8 +7,18 @@ and the outcomes are the only contract with the rest: any experiment can be anal
 
 from __future__ import annotations
 
+from homing.experiments.analysis import analyze
+from homing.experiments.assignment import Assignment, Layer
 from homing.experiments.decomposition import Decomposition, Term, decompose
 from homing.experiments.encouragement import ComplierEffect, complier_effect
+from homing.experiments.exposure import (
+    ExposureLog,
+    expose,
+    for_analysis,
+    merge_exposures,
+    read_exposures,
+    write_exposures,
+)
 from homing.experiments.intervals import RatioSet
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
 from homing.experiments.monitoring import (
@@ -22,7 +32,21 @@ from homing.experiments.monitoring import (
 )
 from homing.experiments.plan import ExperimentPlan
 from homing.experiments.quality import PreExposureBias, SampleRatio
+from homing.experiments.reachability import (
+    BreakEven,
+    KaplanMeier,
+    Reachability,
+    ReachabilityReadout,
+    ReachableTime,
+    break_even,
+    losses_of,
+    per_send,
+    reachable_at,
+    reachable_days,
+    read_reachability,
+)
 from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTest, QualityResult, Scorecard
+from homing.experiments.statistics import SufficientStatistics, aggregates_needed
 from homing.experiments.surrogate import FittedIndex, SurrogateEffect, SurrogateIndex
 from homing.experiments.surrogate_validation import PastExperiment, SurrogateValidation, validate_surrogate
 
@@ -30,6 +54,8 @@ __all__ = [
     "MDE",
     "MONITORING",
     "NIM",
+    "Assignment",
+    "BreakEven",
     "Comparison",
     "ComparisonPath",
     "ComplierEffect",
@@ -37,11 +63,14 @@ __all__ = [
     "Covariate",
     "Decomposition",
     "ExperimentPlan",
+    "ExposureLog",
     "FittedIndex",
     "FixedHorizon",
     "FixedPower",
     "GroupSequential",
     "Hybrid",
+    "KaplanMeier",
+    "Layer",
     "Metric",
     "Monitoring",
     "OneSidedTest",
@@ -49,14 +78,31 @@ __all__ = [
     "PreExposureBias",
     "QualityResult",
     "RatioSet",
+    "Reachability",
+    "ReachabilityReadout",
+    "ReachableTime",
     "SampleRatio",
     "Scorecard",
+    "SufficientStatistics",
     "SurrogateEffect",
     "SurrogateIndex",
     "SurrogateValidation",
     "Term",
     "Window",
+    "aggregates_needed",
+    "analyze",
+    "break_even",
     "complier_effect",
     "decompose",
+    "expose",
+    "for_analysis",
+    "losses_of",
+    "merge_exposures",
+    "per_send",
+    "reachable_at",
+    "reachable_days",
+    "read_exposures",
+    "read_reachability",
     "validate_surrogate",
+    "write_exposures",
 ]

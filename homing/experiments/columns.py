@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe, unknown_name
 
+_MICROSECONDS_A_DAY = 86_400e6
+
 
 class Columns:
     """A table's columns by name, each read when asked for.
@@ -17,9 +19,10 @@ class Columns:
     Args:
         frame: a Polars DataFrame or LazyFrame, a pandas DataFrame, an Arrow table, or a mapping of names to arrays.
         needed: names of columns that must be there.
+        empty: whether a table without rows will do.
 
     Raises:
-        InvalidInputError: if needed columns are missing (all are named), or the table has no rows.
+        InvalidInputError: if needed columns are missing (all are named), or the table has no rows where it must.
 
     Example:
         >>> table = Columns({"variant": ["b", "a", "b"], "visits": [1, 0, 2]}, ("variant", "visits"))
@@ -27,7 +30,7 @@ class Columns:
         ([1.0, 0.0, 2.0], [1, 0, 1], ('a', 'b'))
     """
 
-    def __init__(self, frame: Any, needed: tuple[str, ...]) -> None:
+    def __init__(self, frame: Any, needed: tuple[str, ...], *, empty: bool = False) -> None:
         if hasattr(frame, "collect_schema") and hasattr(frame, "collect"):  # Polars, lazy: read what is needed alone
             known = frame.collect_schema().names()
             self._check(known, needed)
@@ -40,7 +43,7 @@ class Columns:
         if len(set(lengths.values())) > 1:
             raise InvalidInputError(describe("lengths of columns", lengths, "must be equal"))
         self.n = next(iter(lengths.values()), 0)
-        if self.n == 0:
+        if self.n == 0 and not empty:
             raise InvalidInputError(describe("rows", 0, "must be at least 1", "The table is empty."))
 
     @staticmethod
@@ -96,6 +99,22 @@ class Columns:
         rank = np.empty(len(labels), dtype=np.int64)
         rank[order] = np.arange(len(labels))
         return rank[encoded.indices.to_numpy()], tuple(labels[i] for i in order)
+
+    def days(self, name: str) -> NDArray[np.float64]:
+        """A column of dates, of times, or of numbers of days, as days (n,); dates and times count from 1970-01-01.
+
+        Raises:
+            InvalidInputError: if it is none of them, or a value is missing.
+        """
+        import pyarrow as pa
+
+        column = self._arrow(name)
+        if not pa.types.is_temporal(column.type):
+            return self.numbers(name)
+        if column.null_count:
+            raise InvalidInputError(describe(f"missing values of column {name!r}", column.null_count, "must be 0"))
+        ticks = column.cast(pa.timestamp("us", getattr(column.type, "tz", None))).cast(pa.int64())
+        return np.asarray(ticks.to_numpy(zero_copy_only=False), dtype=np.float64) / _MICROSECONDS_A_DAY
 
     def is_group(self, name: str, group: str) -> NDArray[np.bool_]:
         """Which rows have that name in a column, (n,).

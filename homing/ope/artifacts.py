@@ -23,7 +23,7 @@ from homing.ope.recode import recode
 from homing.ope.report import OPEReport, compare
 from homing.ope.storage import write_json
 from homing.ope.support_map import Segments, SupportMap, support_map
-from homing.ope.text import parts, percent
+from homing.pages import parts, percent
 
 if TYPE_CHECKING:
     from homing.policies import PolicyArtifact

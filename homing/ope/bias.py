@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from homing.ope.estimate import Clusters, Estimate, cluster_influence, interval
 from homing.ope.estimators import RowEstimate
-from homing.ope.text import number
+from homing.pages import number
 
 #: A bias that an interval does not cover is named from half a standard error on, which costs a 95% interval 2%.
 BIAS_ERRORS = 0.5

@@ -158,7 +158,7 @@ def evaluate(args: argparse.Namespace, judge: Judge | None) -> Evaluation:
 
 def comparison_text(evaluation: Evaluation) -> str:
     """Each challenger against the champion or the log, on the intervals that decide, for a terminal."""
-    from homing.ope.text import parts, percent, table
+    from homing.pages import parts, percent, table
 
     deciding, several = evaluation.deciding, len(evaluation.challengers) > 1
     against = "the log itself" if evaluation.champion is None else evaluation.champion.policy

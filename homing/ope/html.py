@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homing.errors import missing_dependency
+from homing import pages
 from homing.ope.figures import (
-    Bar,
-    forest_svg,
     regions_svg,
     support_map_svg,
     tail_svg,
@@ -18,7 +16,8 @@ from homing.ope.figures import (
     weights_sweep_svg,
 )
 from homing.ope.report import OPEReport
-from homing.ope.text import VERDICTS, number, parts, percent
+from homing.ope.text import VERDICTS
+from homing.pages import Bar, forest_svg
 
 if TYPE_CHECKING:
     from homing.ope.estimate import Estimate
@@ -48,21 +47,9 @@ class Decision:
     figures: tuple[tuple[str, str], ...] = ()
 
 
-def page(template: str, *, folders: Sequence[Path] = (), **values: Any) -> str:
-    """Render a template of this package (or of `folders`) with everything escaped."""
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise missing_dependency("jinja2", "data") from error
-    environment = Environment(
-        loader=FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "parts": parts, "percent": percent}
-    return environment.get_template(template).render(**values)
+def page(template: str, **values: Any) -> str:
+    """Render a template of this package."""
+    return pages.page(template, folders=[Path(__file__).parent / "templates"], **values)
 
 
 def report_page(reports: Sequence[OPEReport], *, title: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homing.ope.text import number, parts, percent, table
+from homing.pages import number, parts, percent, table
 
 if TYPE_CHECKING:
     from homing.ope import Estimate
@@ -159,7 +159,7 @@ def headline(found: ManyDecision) -> str:
 
 def decision_page(decision: GateDecision, evidence: str = "") -> str:
     """See `GateDecision.to_html`; `evidence` are finished sections on what the log can say."""
-    from homing.ope.html import page
+    from homing.pages import page
 
     figures = [_figure(item) for item in decision.comparisons]
     headline = HEADLINES[decision.verdict].split(": ", 1)[1]
@@ -190,8 +190,7 @@ def many_page(found: ManyDecision, evidence: str = "") -> str:
     """See `ManyDecision.to_html`; of one challenger, its own decision."""
     if len(found.decisions) == 1:
         return decision_page(found.decisions[0], evidence)
-    from homing.ope.figures import Bar, forest_svg
-    from homing.ope.html import page
+    from homing.pages import Bar, forest_svg, page
 
     figures = []
     for item in next((item.comparisons for item in found.decisions if item.comparisons), ()):
@@ -236,7 +235,7 @@ def requirements_figure(decision: GateDecision) -> str:
 
 def _figure(item: Comparison) -> str:
     """Both policies' values, and the paired difference beside the line that it must clear."""
-    from homing.ope.figures import Bar, forest_svg
+    from homing.pages import Bar, forest_svg
 
     bars = [Bar("challenger", item.challenger, "challenger"), Bar("champion", item.champion, "champion")]
     if item.rule == "guardrail":

@@ -113,7 +113,7 @@ def test_the_wheel_holds_the_library_alone(tmp_path: Path) -> None:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert facts["files"] == len(names)
     assert {name.split("/")[0] for name in names} == {"homing"}
-    assert {"homing/py.typed", "homing/datasets/hillstrom.objectives.yaml", "homing/ope/templates/base.html"} <= set(
+    assert {"homing/py.typed", "homing/datasets/hillstrom.objectives.yaml", "homing/pages/templates/base.html"} <= set(
         names
     )
 

@@ -126,7 +126,7 @@ def test_several_challengers_stand_side_by_side(world, tmp_path):
 
 def test_the_intervals_that_decide_stand_first(world, tmp_path):
     """What the page, the metrics and the gate say of a difference are the same three numbers."""
-    from homing.ope.text import parts
+    from homing.pages import parts
     from homing.promotion import PromotionRules, gate_reports
 
     rules = PromotionRules.from_dict({

@@ -9,8 +9,8 @@ import pytest
 from homing.errors import ArtifactError, InvalidInputError, UnknownNameError
 from homing.ope import Deciding, Evaluation, OPEReport, compare, evaluate_policy
 from homing.ope.artifacts import references
-from homing.ope.figures import ticks
 from homing.ope.storage import strict_json
+from homing.pages import ticks
 
 
 @pytest.fixture

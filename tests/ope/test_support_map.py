@@ -9,7 +9,7 @@ from homing.errors import InvalidInputError
 from homing.log.dataset import LoggedDataset
 from homing.ope import SupportMap, support_map
 from homing.ope.figures import support_map_svg
-from homing.ope.figures.canvas import VERDICT_COLOURS
+from homing.pages.canvas import VERDICT_COLOURS
 
 
 def log(n=400, **changes):

@@ -17,7 +17,7 @@ from homing.ope.diagnostics.tails import kish
 from homing.ope.diagnostics.today import Today, shared_features
 from homing.ope.diagnostics.verdict import Findings, Verdict
 from homing.ope.estimate import Clusters, Estimate, interval
-from homing.ope.text import number, percent, table
+from homing.pages import number, percent, table
 
 FloatArray = NDArray[np.float64]
 #: Share of the log that is left after reweighting below which its intervals are 1.4 times as wide as they look.
@@ -99,8 +99,8 @@ class LogDrift:
 
     def to_html(self) -> str:
         """A self-contained page."""
-        from homing.ope.figures import Bar, forest_svg
         from homing.ope.html import page
+        from homing.pages import Bar, forest_svg
 
         bars = [
             Bar(item.feature, item.difference, "challenger" if item.clear else "reference")

@@ -17,7 +17,7 @@ from homing.ope.diagnostics.moments import MIN_EFFECTIVE, MomentTest, frequency_
 from homing.ope.diagnostics.verdict import Findings, Verdict
 from homing.ope.estimate import Clusters, Estimate
 from homing.ope.messages import Messages
-from homing.ope.text import number
+from homing.pages import number
 
 FloatArray = NDArray[np.float64]
 #: Combined p-values below which the verdict is caution, and refuse.

@@ -14,7 +14,7 @@ from homing.log.dataset import LoggedDataset
 from homing.ope.diagnostics.moments import zero_mean_p_value
 from homing.ope.diagnostics.verdict import Findings, Verdict
 from homing.ope.estimate import Clusters, Estimate, interval
-from homing.ope.text import number
+from homing.pages import number
 
 FloatArray = NDArray[np.float64]
 #: Bins of equal size by prediction.

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from homing.ope.figures.canvas import ticks
 from homing.ope.figures.demands import Demand, demands_svg
-from homing.ope.figures.forest import Bar, forest_svg
 from homing.ope.figures.pareto import regions_svg, weights_sweep_svg
 from homing.ope.figures.support_map import support_map_svg
 from homing.ope.figures.weights import tail_svg, weights_svg
 
 __all__ = [
-    "Bar",
     "Demand",
     "demands_svg",
-    "forest_svg",
     "regions_svg",
     "support_map_svg",
     "tail_svg",
-    "ticks",
     "weights_svg",
     "weights_sweep_svg",
 ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from homing.ope.figures.canvas import COLOURS, LABEL_WIDTH, ROW, TEXT_WIDTH, VERDICT_COLOURS, WIDTH, opened, shortened
-from homing.ope.text import number
+from homing.pages import number
+from homing.pages.canvas import COLOURS, LABEL_WIDTH, ROW, TEXT_WIDTH, VERDICT_COLOURS, WIDTH, opened, shortened
 
 
 @dataclass(frozen=True)

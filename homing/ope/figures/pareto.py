@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from homing.ope.estimate import t_quantile
-from homing.ope.figures.canvas import SERIES, opened, shortened, ticks
-from homing.ope.text import number
+from homing.pages import number
+from homing.pages.canvas import SERIES, opened, shortened, ticks
 
 if TYPE_CHECKING:
     from homing.ope.pareto import Pareto

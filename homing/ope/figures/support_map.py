@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from homing.ope.figures.canvas import LABEL_WIDTH, VERDICT_COLOURS, WIDTH, opened, shortened
-from homing.ope.text import number
+from homing.pages import number
+from homing.pages.canvas import LABEL_WIDTH, VERDICT_COLOURS, WIDTH, opened, shortened
 
 if TYPE_CHECKING:
     from homing.ope.support_map import Cell, SupportMap

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from homing.ope.figures.canvas import COLOURS, opened
+from homing.pages.canvas import COLOURS, opened
 
 
 def weights_svg(edges: Sequence[float], counts: Sequence[int], zero_share: float, role: str, label: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from homing.ope.estimate import Estimate
-from homing.ope.figures.canvas import COLOURS, LABEL_WIDTH, ROW, TEXT_WIDTH, WIDTH, opened, shortened, ticks
-from homing.ope.text import number, parts
+from homing.estimates import Estimate
+from homing.pages.canvas import COLOURS, LABEL_WIDTH, ROW, TEXT_WIDTH, WIDTH, opened, shortened, ticks
+from homing.pages.text import number, parts
 
 
 @dataclass(frozen=True)

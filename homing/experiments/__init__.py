@@ -31,6 +31,7 @@ from homing.experiments.monitoring import (
     Monitoring,
 )
 from homing.experiments.plan import ExperimentPlan
+from homing.experiments.progressive import EffectPrior, ProgressiveEffect, progressive_effect
 from homing.experiments.quality import PreExposureBias, SampleRatio
 from homing.experiments.reachability import (
     BreakEven,
@@ -62,6 +63,7 @@ __all__ = [
     "ConfidenceSequence",
     "Covariate",
     "Decomposition",
+    "EffectPrior",
     "ExperimentPlan",
     "ExposureLog",
     "FittedIndex",
@@ -76,6 +78,7 @@ __all__ = [
     "OneSidedTest",
     "PastExperiment",
     "PreExposureBias",
+    "ProgressiveEffect",
     "QualityResult",
     "RatioSet",
     "Reachability",
@@ -99,6 +102,7 @@ __all__ = [
     "losses_of",
     "merge_exposures",
     "per_send",
+    "progressive_effect",
     "reachable_at",
     "reachable_days",
     "read_exposures",

@@ -12,10 +12,14 @@ from homing.planning.prices_file import load_prices, save_prices
 
 if TYPE_CHECKING:
     from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan
+    from homing.planning.plan_files import plan_from_file
+    from homing.planning.plan_report import PlanReport, report
     from homing.planning.problem import PlanningProblem, UserOffsets
+    from homing.planning.problem_file import ProblemFile
     from homing.planning.publishing import publish
     from homing.planning.serving import Replay, replay
     from homing.planning.solver import solve
+    from homing.planning.sweeping import Sweep, sweep
 
 __all__ = [
     "Budget",
@@ -27,17 +31,23 @@ __all__ = [
     "MirrorDescent",
     "Pacer",
     "Plan",
+    "PlanReport",
     "PlanningProblem",
     "PricedBudget",
     "Prices",
+    "ProblemFile",
     "RemainingRatio",
     "Replay",
+    "Sweep",
     "UserOffsets",
     "load_prices",
+    "plan_from_file",
     "publish",
     "replay",
+    "report",
     "save_prices",
     "solve",
+    "sweep",
 ]
 
 #: Where names are that need Numba, or are needed by planners alone: serving reads prices and imports neither.
@@ -45,12 +55,18 @@ _LAZY = {
     "InfeasibleFloorsError": "plan",
     "LimitUse": "plan",
     "Plan": "plan",
+    "PlanReport": "plan_report",
     "PlanningProblem": "problem",
-    "UserOffsets": "problem",
+    "ProblemFile": "problem_file",
     "Replay": "serving",
+    "Sweep": "sweeping",
+    "UserOffsets": "problem",
+    "plan_from_file": "plan_files",
     "publish": "publishing",
     "replay": "serving",
+    "report": "plan_report",
     "solve": "solver",
+    "sweep": "sweeping",
 }
 
 

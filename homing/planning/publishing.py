@@ -122,8 +122,8 @@ def _scaled(problem: PlanningProblem, factor: float) -> PlanningProblem:
     return replace(
         problem,
         user=UserOffsets(problem.offsets),
-        budgets=tuple(replace(item, limit=item.limit * factor, name=item.label) for item in problem.budgets),
-        floors=tuple(replace(item, limit=item.limit * factor, name=item.label) for item in problem.floors),
+        budgets=tuple(replace(item, limit=item.limit * factor) for item in problem.budgets),
+        floors=tuple(replace(item, limit=item.limit * factor) for item in problem.floors),
     )
 
 

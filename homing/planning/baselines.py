@@ -1,0 +1,92 @@
+"""What planning is held against: the best-paying message first, and whoever comes first. Both keep every budget."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from homing.planning.compiled import compiled
+from homing.planning.layout import FloatArray, IntArray, Layout
+
+
+def greedy_value(layout: Layout) -> float:
+    """Value if candidates are taken by falling value, each while its user is free and its budgets have room.
+
+    A user gets up to the problem's cap; hours between messages and exclusions are kept. Floors are not looked at.
+    """
+    return _taken(layout, np.argsort(-layout.value, kind="stable"), layout.rows.ceiling)[0]
+
+
+def first_come_value(layout: Layout) -> float:
+    """Value if users come one after the other, and each takes what is worth most among what still has room."""
+    return _taken(layout, _by_user(layout), layout.rows.ceiling)[0]
+
+
+def unlimited(layout: Layout) -> tuple[float, FloatArray]:
+    """Value, and units of each row (m,), if there were no limits: what everybody would get on their own."""
+    return _taken(layout, _by_user(layout), np.full(len(layout.rows), np.inf))
+
+
+def _user(layout: Layout) -> IntArray:
+    return np.repeat(np.arange(layout.n_users), np.diff(layout.offsets))
+
+
+def _by_user(layout: Layout) -> IntArray:
+    return np.lexsort((-layout.value, _user(layout)))
+
+
+def _taken(layout: Layout, order: IntArray, ceiling: FloatArray) -> tuple[float, FloatArray]:
+    rows, used = layout.rows, np.zeros(len(layout.rows))
+    taken = np.full((layout.n_users, layout.most), -1, dtype=np.int64)
+    total = take(
+        layout.value, layout.cell, layout.costs, rows.start, rows.row, rows.cost, ceiling, layout.hour, layout.group,
+        layout.gap, order[layout.value[order] > 0], _user(layout), taken, used,
+    )  # fmt: skip
+    return float(total), used
+
+
+@compiled
+def take(  # type: ignore[no-untyped-def]
+    value, cell, costs, start, row, kind, ceiling, hour, group, gap, order, user, taken, used
+):
+    """Take candidates in an order while they fit; returns their value.
+
+    Args:
+        ceiling: (m,).
+        order: candidate rows.
+        user: (N,).
+        taken: (users, most) −1 at first; filled.
+        used: (m,), counted on.
+    """
+    total = 0.0
+    for x in range(order.shape[0]):
+        i = order[x]
+        u = user[i]
+        slot = -1
+        fits = True
+        for s in range(taken.shape[1]):
+            other = taken[u, s]
+            if other < 0:
+                slot = s
+                break
+            if gap > 0 and abs(hour[other] - hour[i]) < gap:
+                fits = False
+            for g in range(group.shape[0]):
+                if group[g, other] == group[g, i]:
+                    fits = False
+        if slot < 0 or not fits:
+            continue
+        c = cell[i]
+        for e in range(start[c], start[c + 1]):
+            r = row[e]
+            unit = 1.0 if kind[r] == 0 else costs[kind[r] - 1, i]
+            if used[r] + unit > ceiling[r]:
+                fits = False
+                break
+        if not fits:
+            continue
+        for e in range(start[c], start[c + 1]):
+            r = row[e]
+            used[r] += 1.0 if kind[r] == 0 else costs[kind[r] - 1, i]
+        taken[u, slot] = i
+        total += value[i]
+    return total

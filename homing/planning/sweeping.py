@@ -1,0 +1,100 @@
+"""What more or less of one budget would do to a plan: its trade-off curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from homing.errors import unknown_name
+from homing.planning.plan import InfeasibleFloorsError, Plan
+from homing.planning.problem import PlanningProblem, UserOffsets
+from homing.planning.solver import solve
+
+#: Shares of the limit that are planned for.
+FACTORS = (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One plan of a sweep.
+
+    Attributes:
+        limit: of the budget or floor that is swept.
+        used: units of it.
+        value: of the plan; None where floors cannot be met.
+        upper_bound: no plan is worth more.
+        price: value of one more unit (of a floor: of one less).
+        messages: sent.
+    """
+
+    limit: float
+    used: float
+    value: float | None
+    upper_bound: float
+    price: float
+    messages: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Plans for several sizes of one limit.
+
+    Attributes:
+        name: of the limit.
+        now: its size in the problem.
+        points: by rising size.
+    """
+
+    name: str
+    now: float
+    points: tuple[SweepPoint, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**asdict(self), "points": [asdict(point) for point in self.points]}
+
+
+def sweep(problem: PlanningProblem, plan: Plan, name: str, *, factors: Sequence[float] = FACTORS) -> Sweep:
+    """Plan again with one limit at several sizes, each from the prices of the last.
+
+    Args:
+        problem: what was planned for.
+        plan: its plan; where the search begins.
+        name: of the limit.
+        factors: sizes, as shares of the limit.
+
+    Raises:
+        UnknownNameError: if there is no limit of that name.
+
+    Example:
+        >>> from homing.planning import Budget
+        >>> problem = PlanningProblem(user=[0, 1, 2], value=[3.0, 2.0, 1.0], budgets=[Budget(2)])
+        >>> [point.value for point in sweep(problem, solve(problem), "messages", factors=(0.5, 1.0, 1.5)).points]
+        [3.0, 5.0, 6.0]
+    """
+    labels = [limit.label for limit in problem.limits]
+    if name not in labels:
+        raise unknown_name("limit to sweep", name, labels)
+    at = labels.index(name)
+    points, near = [], plan.prices
+    for factor in sorted(factors):
+        size = problem.limits[at].limit * factor
+        changed = replace(
+            problem,
+            user=UserOffsets(problem.offsets),
+            budgets=tuple(replace(item, limit=size) if item.label == name else item for item in problem.budgets),
+            floors=tuple(replace(item, limit=size) if item.label == name else item for item in problem.floors),
+        )
+        met = True
+        try:
+            found = solve(changed, warm_start=near)
+        except InfeasibleFloorsError as error:
+            met, found = False, error.plan
+        near, use = found.prices, found.usage[at]
+        points.append(
+            SweepPoint(
+                use.limit, use.used, found.value if met else None, found.upper_bound, use.price, len(found.chosen)
+            )
+        )
+    return Sweep(name, float(problem.limits[at].limit), tuple(points))

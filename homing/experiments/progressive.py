@@ -62,18 +62,16 @@ class EffectPrior:
             InvalidInputError: there are fewer than two experiments, or traces have not the same days.
             SupportError: a variant has fewer than two users.
         """
-        effects, errors, within, users = [], [], [], []
+        effects: list[FloatArray] = []
+        errors, within, users = [], [], []
         for pair in past:
-            control, treatment = (
-                _traces(name, each) for name, each in zip(("control", "treatment"), pair, strict=True)
-            )
+            control, treatment = _traces("control", pair[0]), _traces("treatment", pair[1])
             if control.shape[1] != treatment.shape[1] or (effects and len(effects[0]) != control.shape[1]):
                 shapes = (control.shape, treatment.shape)
                 raise InvalidInputError(describe("traces.shape", shapes, "must have the same days in every experiment"))
             if not (np.isfinite(control).all() and np.isfinite(treatment).all()):
-                raise InvalidInputError(
-                    describe("traces", "unfinished", "must be finite", "Take experiments that are over.")
-                )
+                step = "Take experiments that are over."
+                raise InvalidInputError(describe("traces", "unfinished", "must be finite", step))
             effects.append(treatment.mean(axis=0) - control.mean(axis=0))
             spreads = [np.cov(each, rowvar=False).reshape(each.shape[1], -1) for each in (control, treatment)]
             sizes = [len(control), len(treatment)]

@@ -26,9 +26,8 @@ def test_posterior_is_conditioning_on_everything_seen() -> None:
     traces = [rng.normal(size=(n, w)) for n in sizes]
     seen = [rng.integers(0, w + 1, n) for n in sizes]
     weights = np.array([1.0, 2.0, -0.5])
-    found = progressive_effect(
-        *(staggered(rng, t, s) for t, s in zip(traces, seen, strict=True)), prior, weights=weights
-    )
+    arms = [staggered(t, s) for t, s in zip(traces, seen, strict=True)]
+    found = progressive_effect(*arms, prior, weights=weights)
     flat = 1e7
     # Observation = level + arm · δ + noise of its user.
     rows = [(arm, user, day) for arm in (0, 1) for user in range(sizes[arm]) for day in range(seen[arm][user])]

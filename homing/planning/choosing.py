@@ -106,6 +106,41 @@ def best_set(
 
 
 @compiled
+def live_candidates(
+    offsets: Any, value: Any, cell: Any, costs: Any, begin: Any, end: Any, tables: Any, scratch: Any, live: Any
+) -> Any:
+    """Rows from those of user `begin` to those before user `end` that could be worth more than 0, with some to spare.
+
+    Vector instructions in float32 at prices that are lower by more than their rounding: no row that is worth more is
+    missed, and few that are not are found.
+
+    Args:
+        tables: (1 + K, cells) float32.
+        scratch: float32, as long as there are rows.
+        live: int64 out, rows counted from the first.
+
+    Returns:
+        How many there are.
+    """
+    first = offsets[begin]
+    rows = value[first : offsets[end]]
+    cells = cell[first : offsets[end]]
+    table = tables[0]
+    for i in range(rows.shape[0]):
+        scratch[i] = rows[i] - table[cells[i]]
+    for k in range(costs.shape[0]):
+        cost = costs[k, first : offsets[end]]
+        table = tables[k + 1]
+        for i in range(rows.shape[0]):
+            scratch[i] -= cost[i] * table[cells[i]]
+    n = 0
+    for i in range(rows.shape[0]):
+        live[n] = i
+        n += scratch[i] > np.float32(0.0)
+    return n
+
+
+@compiled
 def screen(
     offsets: Any,
     value: Any,
@@ -127,7 +162,7 @@ def screen(
     lowest ones: Σ_{S∖S'} r − Σ_{S'∖S} r is least there for every other set S'.
 
     Args:
-        users: (n,) to visit.
+        users: (n,) to visit, rising.
         low: (1 + K, cells), tables of the lowest prices.
         high: of the highest ones.
         pick: (users of the layout, most) int32 out: rows chosen, counted from the user's first; −1 for none, and −2
@@ -140,6 +175,10 @@ def screen(
     widest = 0
     for n in range(users.shape[0]):
         widest = max(widest, offsets[users[n] + 1] - offsets[users[n]])
+    lowered = (low - np.abs(low) * 1e-6).astype(np.float32)
+    room = max(widest, 8192)
+    scratch = np.empty(room, np.float32)
+    live = np.empty(room + 1, np.int64)
     at = np.empty(widest, np.int64)
     worth = np.empty(widest)
     held = np.zeros(widest, np.bool_)
@@ -150,68 +189,82 @@ def screen(
     kept = np.empty(most, np.int64)
     total = 0.0
     open_users = 0
-    for x in range(users.shape[0]):
-        u = users[x]
-        first, end = offsets[u], offsets[u + 1]
-        for d in range(most):
-            pick[u, d] = -1
-        if most == 1:
-            top, second = 0.0, 0.0
-            which = -1
-            for i in range(first, end):
-                r = reduced(i, value, cell, costs, low)
-                if r > second:
-                    if r > top:
-                        second, top, which = top, r, i
-                    else:
-                        second = r
-            if which < 0:
-                continue
-            if reduced(which, value, cell, costs, high) <= second:
-                pick[u, 0] = -2
-                open_users += 1
-                continue
-            kept[0] = which
-            count = 1
-        else:
-            n = 0
-            for i in range(first, end):
-                r = reduced(i, value, cell, costs, low)
-                if r > 0.0:
-                    at[n], worth[n] = i, r
-                    n += 1
-            if n == 0:
-                continue
-            sort_live(at, worth, n)
-            _, count = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
-            for d in range(count):
-                kept[d] = at[picked[d]]
-                held[kept[d] - first] = True
-            mine = 0.0
-            fixed = True
-            for a in range(n):
-                if held[at[a] - first]:
-                    worth[a] = reduced(at[a], value, cell, costs, high)
-                    mine += worth[a]
-                    fixed = fixed and worth[a] > 0.0
-            for d in range(count):
-                held[kept[d] - first] = False
-            if fixed:
+    x = 0
+    while x < users.shape[0]:
+        # A run of neighbours is read as one.
+        run = x + 1
+        while (
+            run < users.shape[0]
+            and users[run] == users[run - 1] + 1
+            and offsets[users[run] + 1] - offsets[users[x]] <= room
+        ):
+            run += 1
+        n_live = live_candidates(offsets, value, cell, costs, users[x], users[run - 1] + 1, lowered, scratch, live)
+        start = offsets[users[x]]
+        seen = 0
+        for u in range(users[x], users[run - 1] + 1):
+            first, end = offsets[u], offsets[u + 1] - start
+            for d in range(most):
+                pick[u, d] = -1
+            count = 0
+            if most == 1:
+                top, second = 0.0, 0.0
+                while seen < n_live and live[seen] < end:
+                    i = start + live[seen]
+                    seen += 1
+                    r = reduced(i, value, cell, costs, low)
+                    if r > second:
+                        if r > top:
+                            second, top = top, r
+                            kept[0] = i
+                        else:
+                            second = r
+                if top == 0.0:
+                    continue
+                fixed = reduced(kept[0], value, cell, costs, high) > second
+                count = 1
+            else:
+                n = 0
+                while seen < n_live and live[seen] < end:
+                    i = start + live[seen]
+                    seen += 1
+                    r = reduced(i, value, cell, costs, low)
+                    if r > 0.0:
+                        at[n], worth[n] = i, r
+                        n += 1
+                if n == 0:
+                    continue
                 sort_live(at, worth, n)
-                best, _ = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
-                # Sums in another order differ in the last digits; what is that near is open.
-                fixed = best <= mine
+                _, count = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
+                for d in range(count):
+                    kept[d] = at[picked[d]]
+                    held[kept[d] - first] = True
+                mine = 0.0
+                fixed = True
+                for a in range(n):
+                    if held[at[a] - first]:
+                        worth[a] = reduced(at[a], value, cell, costs, high)
+                        mine += worth[a]
+                        fixed = fixed and worth[a] > 0.0
+                for d in range(count):
+                    held[kept[d] - first] = False
+                if fixed:
+                    sort_live(at, worth, n)
+                    best, _ = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
+                    # Sums in another order differ in the last digits; what is that near is open.
+                    fixed = best <= mine
             if not fixed:
                 pick[u, 0] = -2
                 open_users += 1
                 continue
-        for d in range(count):
-            i = kept[d]
-            pick[u, d] = i - first
-            total += value[i]
-            counted[0, cell[i]] += 1.0
-            for k in range(costs.shape[0]):
-                counted[k + 1, cell[i]] += costs[k, i]
+            for d in range(count):
+                i = kept[d]
+                pick[u, d] = i - first
+                total += value[i]
+                counted[0, cell[i]] += 1.0
+                for k in range(costs.shape[0]):
+                    counted[k + 1, cell[i]] += costs[k, i]
+        x = run
     return total, open_users
 
 

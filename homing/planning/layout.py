@@ -39,6 +39,16 @@ def add_segments(cell: Any, offsets: Any, code: Any, top: Any, stride: Any) -> A
             cell[i] += more
 
 
+@compiled
+def add_spread(start: Any, row: Any, kind: Any, variance: Any, out: Any) -> Any:
+    """out[k, c] = Σ of the covariances of the rows that cell c counts in."""
+    for c in range(start.shape[0] - 1):
+        for e in range(start[c], start[c + 1]):
+            for f in range(start[c], start[c + 1]):
+                if kind[row[e]] == kind[row[f]]:
+                    out[kind[row[e]], c] += variance[row[e], row[f]]
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """What is counted, and between which bounds: a budget and a floor on the same thing are one row.
@@ -85,6 +95,12 @@ class Rows:
         """Units of each row (m,) from messages and costs by cell (1 + K, cells)."""
         weights = counted[self.cost[self.row], self.cell_of_entry]
         return np.bincount(self.row, weights=weights, minlength=len(self)).astype(np.float64)
+
+    def spread(self, variance: FloatArray) -> FloatArray:
+        """Standard deviation of the tables (1 + K, cells) of prices with a covariance (m, m)."""
+        out = np.zeros((1 + self.n_costs, len(self.start) - 1))
+        add_spread(self.start, self.row, self.cost, variance, out)
+        return np.sqrt(np.maximum(out, 0.0))
 
     def bound(self, prices: FloatArray) -> float:
         """What the limits themselves are worth at these prices: Σ p⁺ · ceiling − p⁻ · floor."""

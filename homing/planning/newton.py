@@ -9,89 +9,102 @@ Meyer 1979, "Nonlinear perturbation of linear programs"); users that have only o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray
-from homing.planning.options import Options, narrow
+from homing.planning.options import Options, best_options, narrow
 
 _STEPS = 40
 _SEARCHES = 24
+#: Deviation of use from its bound that is taken for none, in messages.
+_TOLERANCE = 0.05
+#: From one γ to the next, and half width, in γ, of the neighbourhood of prices outside of which users are settled.
+_SHRINK = 8.0
+_REACH = 4.0
+#: Open users who are moved one by one at the end, at least.
+_BENCH = 4096
 
 
 @compiled
 def smoothed(
     first: Any, value: Any, start: Any, row: Any, amount: Any, price: Any, gamma: Any, use: Any, curve: Any, weight: Any
 ) -> Any:
-    """Σ over users of the smoothed best option; use (m,), its generalised Hessian (m, m) and weights (O,) are written.
+    """Smoothed best options; use (m,), its generalised Hessian (m, m) and the weights (O,) are written.
 
     Projection onto the simplex: options whose weight would be negative are dropped until none is (Michelot 1986).
+
+    Returns:
+        Σ over users of the smoothed best option, and by how much more the best one is worth than the weighted ones.
     """
-    m = price.shape[0]
     use[:] = 0.0
     curve[:] = 0.0
     total = 0.0
+    lost = 0.0
     widest = 1
     for u in range(first.shape[0] - 1):
         widest = max(widest, first[u + 1] - first[u])
     worth = np.empty(widest)
-    sums = np.zeros(m)
     for u in range(first.shape[0] - 1):
-        top = -np.inf
-        for o in range(first[u], first[u + 1]):
+        begin = first[u]
+        top, second, which = -np.inf, -np.inf, begin
+        for o in range(begin, first[u + 1]):
             r = value[o]
             for e in range(start[o], start[o + 1]):
                 r -= amount[e] * price[row[e]]
-            worth[o - first[u]] = r
-            top = max(top, r)
-        count, mass = 0, 0.0
-        for o in range(first[u], first[u + 1]):
+            worth[o - begin] = r
             weight[o] = 0.0
-            if worth[o - first[u]] > top - gamma:
+            if r > top:
+                second, top, which = top, r, o
+            elif r > second:
+                second = r
+        if second <= top - gamma:
+            weight[which] = 1.0
+            total += top - 0.5 * gamma
+            for e in range(start[which], start[which + 1]):
+                use[row[e]] += amount[e]
+            continue
+        count, mass = 0, 0.0
+        for o in range(begin, first[u + 1]):
+            if worth[o - begin] > top - gamma:
                 weight[o] = 1.0
                 count += 1
-                mass += worth[o - first[u]]
-        while True:
-            level = (mass - gamma) / count
+                mass += worth[o - begin]
+        level = (mass - gamma) / count
+        dropped = 1
+        while dropped:
             dropped = 0
-            for o in range(first[u], first[u + 1]):
-                r = worth[o - first[u]]
-                if weight[o] == 1.0 and r <= level:
+            for o in range(begin, first[u + 1]):
+                if weight[o] == 1.0 and worth[o - begin] <= level:
                     weight[o] = 0.0
-                    mass -= r
+                    mass -= worth[o - begin]
                     dropped += 1
-            if dropped == 0:
-                break
             count -= dropped
-        for o in range(first[u], first[u + 1]):
+            level = (mass - gamma) / count
+        for o in range(begin, first[u + 1]):
             if weight[o] == 0.0:
                 continue
-            x = (worth[o - first[u]] - level) / gamma if count > 1 else 1.0
+            x = (worth[o - begin] - level) / gamma
             weight[o] = x
-            total += x * worth[o - first[u]] - 0.5 * gamma * x * x
+            total += x * worth[o - begin] - 0.5 * gamma * x * x
+            lost += x * (top - worth[o - begin])
             for e in range(start[o], start[o + 1]):
-                use[row[e]] += x * amount[e]
-                if count > 1:
-                    sums[row[e]] += amount[e]
-                    for f in range(start[o], start[o + 1]):
-                        curve[row[e], row[f]] += amount[e] * amount[f] / gamma
-        if count > 1:
-            for o in range(first[u], first[u + 1]):
-                if weight[o] != 0.0:
-                    for e in range(start[o], start[o + 1]):
-                        i = row[e]
-                        for p in range(first[u], first[u + 1]):
-                            if weight[p] != 0.0:
-                                for f in range(start[p], start[p + 1]):
-                                    curve[i, row[f]] -= amount[e] * amount[f] / (gamma * count)
-            for o in range(first[u], first[u + 1]):
+                i = row[e]
+                use[i] += x * amount[e]
+                for f in range(start[o], start[o + 1]):
+                    curve[i, row[f]] += amount[e] * amount[f] / gamma
+        for o in range(begin, first[u + 1]):
+            if weight[o] != 0.0:
                 for e in range(start[o], start[o + 1]):
-                    sums[row[e]] = 0.0
-    return total
+                    i = row[e]
+                    for p in range(begin, first[u + 1]):
+                        if weight[p] != 0.0:
+                            for f in range(start[p], start[p + 1]):
+                                curve[i, row[f]] -= amount[e] * amount[f] / (gamma * count)
+    return total, lost
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +122,12 @@ class Interval:
         """The part of it within `width` of some prices."""
         return Interval(np.maximum(self.low, price - width), np.minimum(self.high, price + width))
 
-    def at_edge(self, price: FloatArray, whole: Interval) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Rows (m,) whose price lies at the lower, at the upper end, where that is not the end of the whole."""
-        near = 1e-6 * (self.high - self.low)
-        return (price <= self.low + near) & (self.low > whole.low), (price >= self.high - near) & (
-            self.high < whole.high
-        )
+    def stops(self, price: FloatArray, whole: Interval) -> bool:
+        """Whether a price lies at an end that is not the end of the whole."""
+        near = 1e-9 * (self.high - self.low)
+        at_low = (price <= self.low + near) & (self.low > whole.low)
+        at_high = (price >= self.high - near) & (self.high < whole.high)
+        return bool((at_low | at_high).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +139,7 @@ class Minimum:
         use: (m,) units that users use at the smoothed weights.
         curve: (m, m) generalised Hessian.
         weight: (O,) of the options.
+        gap: by how much the dual without smoothing lies above the value of the weights: what is not yet known.
         passes: over options.
     """
 
@@ -133,6 +147,7 @@ class Minimum:
     use: FloatArray
     curve: FloatArray
     weight: FloatArray
+    gap: float
     passes: int
 
 
@@ -159,8 +174,7 @@ def minimise(
     """
     m = len(price)
     point = _evaluate(options, floor, ceiling, within.clip(price), gamma)
-    damping = 1e-10
-    passes = 1
+    damping, passes = 1e-10, 1
     for _ in range(_STEPS):
         slope, moving = _slopes(point, floor, ceiling, within)
         if not moving.any() or np.all(np.abs(slope[moving]) <= tolerance * scale[moving]):
@@ -183,7 +197,7 @@ def minimise(
         if better is None:
             break
         point = better
-    return Minimum(point.price, point.use, point.curve, point.weight, passes)
+    return Minimum(point.price, point.use, point.curve, point.weight, point.lost, passes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,15 +207,17 @@ class _Point:
     use: FloatArray
     curve: FloatArray
     weight: FloatArray
+    lost: float
 
 
 def _evaluate(options: Options, floor: FloatArray, ceiling: FloatArray, price: FloatArray, gamma: float) -> _Point:
     m = len(price)
     use, curve, weight = np.empty(m), np.empty((m, m)), np.empty(len(options.value))
-    total = smoothed(*options.columns, price, gamma, use, curve, weight)
+    total, lost = smoothed(*options.columns, price, gamma, use, curve, weight)
     up, down = price > 0.0, price < 0.0
     total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
-    return _Point(price, total, use, curve, weight)
+    lost += float(np.abs(price[up] * (ceiling - use)[up]).sum() + np.abs(price[down] * (floor - use)[down]).sum())
+    return _Point(price, total, use, curve, weight, lost)
 
 
 def _slopes(point: _Point, floor: FloatArray, ceiling: FloatArray, within: Interval) -> tuple[FloatArray, FloatArray]:
@@ -237,13 +253,20 @@ class Finished:
     """The end of the descent in γ.
 
     Attributes:
-        minimum: at the smallest γ, over the options that were open then.
-        options: those options.
+        price: (m,).
+        minimum: at the smallest γ.
+        use: (m,) units of all users that were open.
+        options: of the users who were open then, for its weights.
+        bench: of the users who were open when there were few enough to move them one by one; `options.origin` counts
+            among these.
         passes: over options, all told.
     """
 
+    price: FloatArray
     minimum: Minimum
+    use: FloatArray
     options: Options
+    bench: Options
     passes: int
 
 
@@ -252,25 +275,64 @@ def descend(
     floor: FloatArray,
     ceiling: FloatArray,
     price: FloatArray,
-    within: Interval,
+    whole: Interval,
     scale: FloatArray,
-    gammas: list[float],
+    gamma: float,
     *,
-    settle: float,
+    last: float,
+    enough: float,
 ) -> Finished:
-    """Minimise with one γ after the other; users whose option no price nearby changes are settled on the way.
+    """Minimise with one γ after the other until next to nothing is unknown.
+
+    Users whose option no price nearby changes are settled on the way; should the prices leave that neighbourhood, they
+    are opened again.
 
     Args:
-        settle: half width of "nearby", in γ.
+        whole: where prices may be.
+        gamma: the first one, in units of value.
+        last: γ at which to stop in any case.
+        enough: gap at which to stop, in units of value.
     """
     passes = 0
-    for gamma in gammas:
-        minimum = minimise(options, floor, ceiling, price, within, scale, gamma, 0.05)
-        price = minimum.price
+    bench = options
+    narrower: list[tuple[Options, FloatArray, FloatArray, Interval, FloatArray]] = []
+    within = whole
+    reach = _REACH
+    before: tuple[float, FloatArray] | None = None
+    least = max(last, 1e-9 * gamma)
+    fixed = np.zeros(len(price))
+    while True:
+        minimum = minimise(options, floor, ceiling, price, within, scale, gamma, _TOLERANCE)
         passes += minimum.passes
-        if gamma != gammas[-1]:
-            within = within.around(price, settle * gamma / scale)
-            fixed, left = narrow(options, within.low, within.high)
-            use = options.usage(fixed[fixed >= 0], len(price))
-            floor, ceiling, options = floor - use, ceiling - use, left
-    return Finished(minimum, options, passes)
+        price = minimum.price
+        if narrower and within.stops(price, whole):
+            options, floor, ceiling, within, fixed = narrower.pop()
+            reach *= 2.0
+            continue
+        if minimum.gap <= enough or gamma <= least:
+            return Finished(price, minimum, fixed + minimum.use, options, bench, passes)
+        if before is not None:
+            # While nobody's set of options changes, prices are linear in γ: where they would be at γ = 0.
+            ahead = whole.clip(price + (price - before[1]) * gamma / (before[0] - gamma))
+            ahead = np.where(ahead * price < 0.0, 0.0, ahead)
+            passes += 1
+            if _gap(options, floor, ceiling, ahead, minimum) <= enough:
+                return Finished(ahead, minimum, fixed + minimum.use, options, bench, passes)
+        before = (gamma, price)
+        narrower.append((options, floor, ceiling, within, fixed))
+        within = whole.around(price, reach * gamma / scale)
+        use, options = narrow(options, within.low, within.high)
+        floor, ceiling, fixed = floor - use, ceiling - use, fixed + use
+        if len(options) >= _BENCH or len(bench) > 4 * _BENCH:
+            options = replace(options, origin=np.arange(len(options.value)))
+            bench = options
+        gamma /= _SHRINK
+
+
+def _gap(options: Options, floor: FloatArray, ceiling: FloatArray, price: FloatArray, minimum: Minimum) -> float:
+    """By how much the dual at some prices lies above the value of the weights of a minimum."""
+    best = np.empty(len(options), dtype=np.int64)
+    total: float = best_options(*options.columns, price, best)
+    up, down = price > 0.0, price < 0.0
+    total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
+    return total - float(minimum.weight @ options.value)

@@ -55,32 +55,10 @@ class Options:
 
     def usage(self, chosen: IntArray, n_rows: int) -> FloatArray:
         """Units of each row (m,) if each user gets the option `chosen` (n,), an index over all options."""
-        return np.bincount(*self._entries(chosen), minlength=n_rows).astype(np.float64)
-
-    def _entries(self, chosen: IntArray) -> tuple[IntArray, FloatArray]:
         lengths = self.start[chosen + 1] - self.start[chosen]
         total = int(lengths.sum())
         at = np.repeat(self.start[chosen] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths) + np.arange(total)
-        return self.row[at], self.amount[at]
-
-    def only(self, users: NDArray[np.bool_], options: NDArray[np.bool_]) -> Options:
-        """Some users (n,) with some of their options (O,)."""
-        counts = np.diff(self.first)
-        keep = options & np.repeat(users, counts)
-        chosen = np.flatnonzero(keep)
-        lengths = self.start[chosen + 1] - self.start[chosen]
-        row, amount = self._entries(chosen)
-        kept = np.add.reduceat(keep, self.first[:-1]) if len(keep) else np.zeros(0, dtype=np.int64)
-        return Options(
-            self.user[users],
-            _offsets(kept[users]),
-            self.value[chosen],
-            self.item[chosen],
-            _offsets(lengths),
-            row,
-            amount,
-            self.origin[chosen],
-        )
+        return np.bincount(self.row[at], self.amount[at], minlength=n_rows).astype(np.float64)
 
 
 def join(parts: list[Options]) -> Options:
@@ -162,19 +140,31 @@ def enumerate_sets(
         first[x] = o
         begin, end = offsets[users[x]], offsets[users[x] + 1]
         n = 0
-        for i in range(begin, end):
-            r = reduced(i, value, cell, costs, high)
-            if r > 0.0:
-                at[n], worth[n] = i, r
-                n += 1
-        sort_live(at, worth, n)
-        least, _ = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
-        n = 0
+        least = 0.0
         for i in range(begin, end):
             r = reduced(i, value, cell, costs, low)
             if r > 0.0:
                 at[n], worth[n] = i, r
                 n += 1
+                if most == 1:
+                    least = max(least, reduced(i, value, cell, costs, high))
+        if most == 1:
+            m = 0
+            for a in range(n):
+                if worth[a] >= least:
+                    at[m], worth[m] = at[a], worth[a]
+                    m += 1
+            n = m
+        else:
+            for a in range(n):
+                worth[a] = reduced(at[a], value, cell, costs, high)
+            m = 0
+            sort_live(at, worth, n)
+            while m < n and worth[m] > 0.0:
+                m += 1
+            least, _ = best_set(at, worth, m, hour, group, most, gap, picked, tried, totals, ahead)
+            for a in range(n):
+                worth[a] = reduced(at[a], value, cell, costs, low)
         sort_live(at, worth, n)
         ahead[0] = 0.0
         for a in range(n):
@@ -236,16 +226,31 @@ def enumerate_sets(
 
 @compiled
 def narrowed(
-    first: Any, value: Any, start: Any, row: Any, amount: Any, low: Any, high: Any, fixed: Any, keep: Any
+    user: Any,
+    first: Any,
+    value: Any,
+    item: Any,
+    start: Any,
+    row: Any,
+    amount: Any,
+    origin: Any,
+    low: Any,
+    high: Any,
+    use: Any,
 ) -> Any:
-    """Which users' options are settled at all prices from `low` to `high` (m,), and which options may still be best.
+    """Options that may still be best at some prices from `low` to `high` (m,), of the users who have a choice of them.
 
     Args:
-        fixed: (n,) out: the option that is best throughout, or −1.
-        keep: (O,) bool out.
+        use: (m,) out, to which the units of the others are added.
+
+    Returns:
+        The columns of `Options`.
     """
+    keep = np.zeros(value.shape[0], np.bool_)
+    users, options, entries = 0, 0, 0
     for u in range(first.shape[0] - 1):
-        which, top, second, sure = -1, -np.inf, -np.inf, -np.inf
+        which, top, second, sure = first[u], -np.inf, -np.inf, -np.inf
+        which_high = 0.0
         for o in range(first[u], first[u + 1]):
             at_low, at_high = value[o], value[o]
             for e in range(start[o], start[o + 1]):
@@ -253,31 +258,76 @@ def narrowed(
                 at_high -= amount[e] * high[row[e]]
             sure = max(sure, at_high)
             if at_low > top:
-                second, top, which = top, at_low, o
+                second, top, which, which_high = top, at_low, o, at_high
             elif at_low > second:
                 second = at_low
-        at_high = value[which]
-        for e in range(start[which], start[which + 1]):
-            at_high -= amount[e] * high[row[e]]
-        fixed[u] = which if at_high > second else -1
+        if which_high > second:
+            for e in range(start[which], start[which + 1]):
+                use[row[e]] += amount[e]
+            continue
+        users += 1
         for o in range(first[u], first[u + 1]):
             at_low = value[o]
             for e in range(start[o], start[o + 1]):
                 at_low -= amount[e] * low[row[e]]
-            keep[o] = at_low >= sure or o == first[u]
+            if at_low >= sure or o == first[u]:
+                keep[o] = True
+                options += 1
+                entries += start[o + 1] - start[o]
+    new_user = np.empty(users, np.int64)
+    new_first = np.empty(users + 1, np.int64)
+    new_value = np.empty(options)
+    new_item = np.empty((options, item.shape[1]), np.int64)
+    new_start = np.empty(options + 1, np.int64)
+    new_row = np.empty(entries, np.int64)
+    new_amount = np.empty(entries)
+    new_origin = np.empty(options, np.int64)
+    n, m, k = 0, 0, 0
+    for u in range(first.shape[0] - 1):
+        if keep[first[u]]:  # silence is kept of those who have a choice
+            new_user[n], new_first[n] = user[u], m
+            n += 1
+            for o in range(first[u], first[u + 1]):
+                if keep[o]:
+                    new_value[m], new_start[m], new_origin[m] = value[o], k, origin[o]
+                    new_item[m] = item[o]
+                    m += 1
+                    for e in range(start[o], start[o + 1]):
+                        new_row[k], new_amount[k] = row[e], amount[e]
+                        k += 1
+    new_first[n], new_start[m] = m, k
+    return new_user, new_first, new_value, new_item, new_start, new_row, new_amount, new_origin
 
 
-def narrow(options: Options, low: FloatArray, high: FloatArray) -> tuple[IntArray, Options]:
+def narrow(options: Options, low: FloatArray, high: FloatArray) -> tuple[FloatArray, Options]:
     """Settle users whose option no price in an interval changes.
 
     Returns:
-        The option of each user, −1 where it is open; and the options of those that are open.
+        The units (m,) that they use, and the options of the others.
     """
-    fixed = np.empty(len(options), dtype=np.int64)
-    keep = np.empty(len(options.value), dtype=np.bool_)
-    narrowed(*options.columns, low, high, fixed, keep)
-    still = fixed < 0
-    return fixed, options.only(still, keep)
+    use = np.zeros(len(low))
+    columns = narrowed(
+        options.user, options.first, options.value, options.item, options.start, options.row, options.amount,
+        options.origin, low, high, use,
+    )  # fmt: skip
+    return use, Options(*columns)
+
+
+@compiled
+def best_options(first: Any, value: Any, start: Any, row: Any, amount: Any, price: Any, choice: Any) -> Any:
+    """The option of each user that is worth most at given prices (m,), the first of equal ones; returns their sum."""
+    total = 0.0
+    for u in range(first.shape[0] - 1):
+        top = -np.inf
+        for o in range(first[u], first[u + 1]):
+            r = value[o]
+            for e in range(start[o], start[o + 1]):
+                r -= amount[e] * price[row[e]]
+            if r > top:
+                top = r
+                choice[u] = o
+        total += top
+    return total
 
 
 def _offsets(lengths: NDArray[Any]) -> IntArray:

@@ -15,20 +15,6 @@ from homing.planning.compiled import compiled
 
 
 @compiled
-def best_options(first: Any, value: Any, start: Any, row: Any, amount: Any, price: Any, choice: Any) -> Any:
-    """The option of each user that is worth most at given prices (m,), the first of equal ones."""
-    for u in range(first.shape[0] - 1):
-        top = -np.inf
-        for o in range(first[u], first[u + 1]):
-            r = value[o]
-            for e in range(start[o], start[o + 1]):
-                r -= amount[e] * price[row[e]]
-            if r > top:
-                top = r
-                choice[u] = o
-
-
-@compiled
 def round_weights(
     first: Any, value: Any, start: Any, row: Any, amount: Any, weight: Any, scale: Any, choice: Any
 ) -> Any:
@@ -182,3 +168,29 @@ def move_users(
             moved[u] = True
             moves += 1
     return moves
+
+
+@compiled
+def gather(offsets: Any, pick: Any) -> Any:
+    """Rows that are chosen, rising, and the number of users who get nothing.
+
+    Args:
+        offsets: (users + 1,).
+        pick: (users, most), rows counted from the user's first; −1 for none.
+    """
+    n, silent = 0, 0
+    for u in range(pick.shape[0]):
+        before = n
+        for d in range(pick.shape[1]):
+            n += pick[u, d] >= 0
+        silent += n == before
+    chosen = np.empty(n, np.int64)
+    n = 0
+    for u in range(pick.shape[0]):
+        before = n
+        for d in range(pick.shape[1]):
+            if pick[u, d] >= 0:
+                chosen[n] = offsets[u] + pick[u, d]
+                n += 1
+        chosen[before:n].sort()
+    return chosen, silent

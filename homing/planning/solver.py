@@ -1,8 +1,9 @@
 """`solve`: the plan for a problem, by prices.
 
 1. Sampled dual steps give rough prices, from a few thousand users.
-2. On growing samples of users the dual is minimised by Newton steps; the sample's noise gives an interval for every
-   price. Users whose choice no price in it changes are fixed in one pass (`screen`); only the others have options.
+2. On growing samples of users the dual is minimised by Newton steps; the sample's noise gives an interval for what
+   prices take off each kind of candidate. Users whose choice nothing in it changes are fixed in one pass (`screen`);
+   only the others have options.
 3. The last sample is everybody: one pass over the candidates, then the dual of the open users alone.
 4. Their weights are rounded, what is broken is mended, what is left is filled.
 
@@ -21,16 +22,19 @@ from numpy.typing import NDArray
 from homing.planning.choosing import best_total, screen, steps
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
 from homing.planning.newton import Finished, Interval, descend
-from homing.planning.options import Options, join, options_of
+from homing.planning.options import Options, best_options, join, options_of
 from homing.planning.plan import InfeasibleFloorsError, Plan, usage_of
 from homing.planning.problem import PlanningProblem
-from homing.planning.repair import best_options, move_users, round_weights
+from homing.planning.repair import gather, move_users, round_weights
 
 #: Users of a block: what one thread visits at a time, and the order in which sums are made.
 BLOCK = 2**15
 _FIRST_SAMPLE = 4096
 _GROWTH = 8
 _ROUNDS = 30
+#: Half widths of the intervals, in standard deviations of the prices from a sample.
+_SURE = 3.0
+_ENOUGH = 1e-9
 
 
 def solve(
@@ -69,8 +73,20 @@ def solve(
 
 
 @dataclass(frozen=True, eq=False)
+class Box:
+    """What prices may take off a message and off a unit of each cost, by cell (1 + K, cells) each."""
+
+    low: FloatArray
+    high: FloatArray
+
+    def contains(self, tables: FloatArray) -> bool:
+        """Whether these tables lie within."""
+        return bool(np.all(tables >= self.low) and np.all(tables <= self.high))
+
+
+@dataclass(frozen=True, eq=False)
 class Screened:
-    """What one pass at an interval of prices leaves.
+    """What one pass at a box of prices leaves.
 
     Attributes:
         value: Σ value of what fixed users get.
@@ -90,7 +106,7 @@ class _Search:
         self.pick = np.empty((layout.n_users, layout.most), dtype=np.int32)
         sample = self._sample(min(_FIRST_SAMPLE, layout.n_users))
         self.worth = self._typical_value(sample)
-        self.scale = self._typical_use(sample)
+        self.scale = self._typical_use()
         # No floor subsidises without end: where that is not enough it is infeasible.
         most = 1000.0 * max(self.worth, float(np.abs(layout.value[:1_000_000]).max(initial=0.0))) / self.scale
         self.whole = Interval(
@@ -98,47 +114,43 @@ class _Search:
         )
 
     def plan(self, warm_start: NDArray[np.float64] | Plan | None) -> Plan:
-        price, within = self._begin(warm_start)
         n = self.layout.n_users
-        sizes = [_FIRST_SAMPLE * _GROWTH**i for i in range(20)]
-        for size in [s for s in sizes if 2 * s < n]:
-            users = self._sample(size)
-            screened, done, within = self._settle(users, price, within, [self.worth / 8, self.worth / 32])
-            price = done.minimum.price
-            within = self._interval(done, screened, size)
-        users = np.arange(n)
-        gammas = [self.worth / 32 / 4.0**i for i in range(12)]
-        screened, done, within = self._settle(users, price, within, gammas)
+        price, deviation = self._begin(warm_start)
+        gamma = self.worth / 8
+        for size in [s for s in (_FIRST_SAMPLE * _GROWTH**i for i in range(20)) if 2 * s < n]:
+            screened, done = self._settle(self._sample(size), price, deviation, gamma, gamma / 4)
+            price, deviation = done.price, self._deviation(screened, done, size)
+            gamma = max(gamma / 4, 1e-3 * self.worth)
+        screened, done = self._settle(np.arange(n), price, deviation, gamma, 0.0)
         return self._rounded(screened, done)
 
     def _settle(
-        self, users: IntArray, price: FloatArray, within: Interval, gammas: list[float]
-    ) -> tuple[Screened, Finished, Interval]:
-        """Screen some users and minimise their dual; anew with a wider interval where prices end at its edge."""
+        self, users: IntArray, price: FloatArray, deviation: FloatArray, gamma: float, last: float
+    ) -> tuple[Screened, Finished]:
+        """Screen some users and minimise their dual; anew in a wider box where prices leave it."""
         share = len(users) / max(1, self.layout.n_users)
+        sure = _SURE
         while True:
-            screened = self._screen(users, within)
+            tables = self.rows.tables(price)
+            box = Box(tables - sure * deviation, tables + sure * deviation)
+            screened = self._screen(users, box)
             floor = self.rows.floor * share - screened.use
             ceiling = self.rows.ceiling * share - screened.use
-            done = descend(screened.options, floor, ceiling, price, within, self.scale, gammas, settle=8.0)
-            price = done.minimum.price
-            low, high = within.at_edge(price, self.whole)
-            if not (low.any() or high.any()):
-                return screened, done, within
-            width = 4.0 * np.maximum(within.high - within.low, self.worth / self.scale / 64)
-            within = Interval(
-                np.where(low, np.maximum(within.low - width, self.whole.low), within.low),
-                np.where(high, np.minimum(within.high + width, self.whole.high), within.high),
+            enough = _ENOUGH * abs(screened.value + float(screened.options.value.sum()))
+            done = descend(
+                screened.options, floor, ceiling, price, self.whole, self.scale, gamma, last=last, enough=enough
             )
+            price = done.price
+            if last or box.contains(self.rows.tables(price)):  # a sample's prices are about right in any case
+                return screened, done
+            sure *= 2.0
 
-    def _screen(self, users: IntArray, within: Interval) -> Screened:
-        low, high = self.rows.tables(within.low), self.rows.tables(within.high)
-
+    def _screen(self, users: IntArray, box: Box) -> Screened:
         def visit(block: IntArray) -> tuple[float, FloatArray, Options]:
-            counted = np.zeros(low.shape)
-            value, _ = screen(*self.layout.columns, block, low, high, self.pick, counted)
+            counted = np.zeros(box.low.shape)
+            value, _ = screen(*self.layout.columns, block, box.low, box.high, self.pick, counted)
             still = block[self.pick[block, 0] == -2]
-            return value, counted, options_of(self.layout, still, low, high)
+            return value, counted, options_of(self.layout, still, box.low, box.high)
 
         parts = list(self.pool.map(visit, _blocks(users)))
         counted = np.sum([part[1] for part in parts], axis=0)
@@ -148,7 +160,8 @@ class _Search:
 
     # Where to begin -------------------------------------------------------------------------------------------------
 
-    def _begin(self, warm_start: NDArray[np.float64] | Plan | None) -> tuple[FloatArray, Interval]:
+    def _begin(self, warm_start: NDArray[np.float64] | Plan | None) -> tuple[FloatArray, FloatArray]:
+        """Rough prices, and how far off they may be, as standard deviations of tables."""
         unit = self.worth / self.scale
         users = self._sample(min(_FIRST_SAMPLE, self.layout.n_users))
         batches = users[self.rng.integers(0, len(users), (96, 128))] if len(users) else np.empty((0, 1), np.int64)
@@ -165,7 +178,8 @@ class _Search:
             self.whole.low,
             np.zeros(len(self.rows)),
         )
-        return price, self.whole.around(price, np.maximum(0.5 * np.abs(price), 0.25 * unit))
+        width = np.maximum(0.15 * np.abs(price), 0.08 * unit)
+        return price, self.rows.spread(np.diag(np.square(width)))
 
     def _sample(self, size: int) -> IntArray:
         """Users spread evenly over all, one at random from each part."""
@@ -176,86 +190,94 @@ class _Search:
         return out
 
     def _typical_value(self, users: IntArray) -> float:
-        """Mean of the best value of users who have one above 0; of the absolute values where nobody has."""
+        """Mean of the best value of users, where one is above 0; of the absolute values where none is."""
         zero = np.zeros((1 + self.layout.costs.shape[0], len(self.rows.start) - 1))
         total = best_total(*self.layout.columns, users, zero)
         if total > 0.0:
             return float(total) / len(users)
         return float(np.abs(self.layout.value[:100_000]).mean(dtype=np.float64)) if len(self.layout.value) else 1.0
 
-    def _typical_use(self, users: IntArray) -> FloatArray:
+    def _typical_use(self) -> FloatArray:
         """Units of each row that a message takes: 1, or the mean of its cost over candidates that have one."""
         means = np.ones(1 + self.layout.costs.shape[0])
         for k, column in enumerate(self.layout.costs):
-            some = column[:1_000_000]
+            some = column[:100_000]
             if (some > 0).any():
                 means[k + 1] = some[some > 0].mean(dtype=np.float64)
         return means[self.rows.cost]
 
-    def _interval(self, done: Finished, screened: Screened, size: int) -> Interval:
-        """Where the prices of everybody lie, by the noise of a sample: a sandwich H⁻¹ Var(use) H⁻¹ of the dual."""
-        price, curve = done.minimum.price, done.minimum.curve
-        unit = self.worth / self.scale
-        left_use = done.minimum.use
+    def _deviation(self, screened: Screened, done: Finished, size: int) -> FloatArray:
+        """Standard deviation of the tables of a sample's prices: the sandwich H⁻¹ Var(use) H⁻¹ of the dual."""
+        price, curve = done.price, done.minimum.curve
         share = size / self.layout.n_users
-        total = np.minimum(self.rows.ceiling * share, np.maximum(left_use + screened.use, 1.0 * self.scale))
-        noise = np.sqrt(total * self.scale * 2.0)
-        active = price != 0.0
-        width = np.full(len(price), 0.02) * unit
+        ceiling, floor = self.rows.ceiling * share, self.rows.floor * share
+        total = screened.use + done.use
+        use = np.maximum(total, self.scale)
+        # Var of a sum over messages of amounts: the mean square is about twice the mean's where amounts vary.
+        noise = np.sqrt(use * self.scale * np.where(self.rows.cost > 0, 2.0, 1.0))
+        slack = np.where(price > 0, 0.0, ceiling - total)
+        slack = np.where(price < 0, 0.0, np.minimum(slack, np.where(price == 0.0, total - floor, np.inf)))
+        active = (price != 0.0) | (slack < _SURE * noise)
+        variance = np.zeros(curve.shape)
         if active.any():
             matrix = curve[np.ix_(active, active)]
-            matrix = matrix + np.diag(1e-6 * matrix.diagonal().max(initial=0.0) + 1e-3 * noise[active] / unit[active])
-            inverse = np.linalg.inv(matrix)
-            width[active] = np.sqrt(np.square(inverse) @ np.square(noise[active]))
-        width = np.minimum(4.0 * width, 0.5 * unit)
-        return self.whole.around(price, width)
+            unit = 1.0 / self.scale[active]
+            least = 1e-4 * np.max(matrix.diagonal() * unit**2, initial=0.0)
+            inverse = np.linalg.inv(matrix + np.diag(least / unit**2))
+            variance[np.ix_(active, active)] = inverse * np.square(noise[active]) @ inverse
+        return self.rows.spread(variance) + 1e-12 * self.worth
 
     # The end --------------------------------------------------------------------------------------------------------
 
     def _rounded(self, screened: Screened, done: Finished) -> Plan:
         rows, layout = self.rows, self.layout
-        options, price = screened.options, done.minimum.price
+        options, price = screened.options, done.price
         best = np.empty(len(options), dtype=np.int64)
         best_options(*options.columns, price, best)
-        choice = best.copy()
+        use = screened.use + options.usage(best, len(rows))
+        self.pick[options.user] = self._picked(options, best)
+        bench = done.bench
+        best = np.empty(len(bench), dtype=np.int64)
+        best_options(*bench.columns, price, best)
         last = np.empty(len(done.options), dtype=np.int64)
         round_weights(*done.options.columns, done.minimum.weight, self.scale, last)
-        choice[np.searchsorted(options.user, done.options.user)] = done.options.origin[last]
+        choice = best.copy()
+        choice[np.searchsorted(bench.user, done.options.user)] = done.options.origin[last]
+        use += bench.usage(choice, len(rows)) - bench.usage(best, len(rows))
 
         # What is summed in another order may differ in the last digits.
         slack = np.where(rows.cost > 0, 1e-9, 0.0)
         floor = np.where(np.isfinite(rows.floor), rows.floor * (1 + slack), rows.floor)
         ceiling = np.where(np.isfinite(rows.ceiling), rows.ceiling * (1 - slack), rows.ceiling)
-        use = screened.use + options.usage(choice, len(rows))
         for filling in (False, True):
             for _ in range(_ROUNDS):
-                if not move_users(*options.columns, price, self.scale, floor, ceiling, choice, use, filling):
+                if not move_users(*bench.columns, price, self.scale, floor, ceiling, choice, use, filling):
                     break
-        bound = screened.value - float(price @ screened.use) + rows.bound(price)
-        bound += sum(
-            self.pool.map(lambda users: best_total(*layout.columns, users, rows.tables(price)), _blocks(options.user))
-        )
+        self.pick[bench.user] = self._picked(bench, choice)
 
-        pick = self.pick
-        item = options.item[choice]
-        pick[options.user] = np.where(item >= 0, item - layout.offsets[options.user][:, None], -1)
-        chosen = (pick + layout.offsets[:-1, None])[pick >= 0]
-        chosen.sort()
-        value = float(layout.value[chosen].sum(dtype=np.float64))
+        tables = rows.tables(price)
+        bound = screened.value - float(price @ screened.use) + rows.bound(price)
+        bound += sum(self.pool.map(lambda users: best_total(*layout.columns, users, tables), _blocks(options.user)))
+        chosen, n_silent = gather(layout.offsets, self.pick)
         prices = self._of_limits(price)
         plan = Plan(
             chosen=chosen,
             prices=prices,
-            value=value,
+            value=float(layout.value[chosen].sum(dtype=np.float64)),
             upper_bound=bound,
             usage=usage_of(self.problem, chosen, prices),
             n_users=layout.n_users,
-            n_silent=int((pick < 0).all(axis=1).sum()),
+            n_silent=n_silent,
             n_repaired=int((choice != best).sum()),
         )
         if any(item.missing > 0 for item in plan.usage):
             raise InfeasibleFloorsError(plan)
         return plan
+
+    def _picked(self, options: Options, choice: IntArray) -> IntArray:
+        item = options.item[choice]
+        out: IntArray = np.where(item >= 0, item - self.layout.offsets[options.user][:, None], -1)
+        return out
 
     def _of_limits(self, price: FloatArray) -> FloatArray:
         """Prices of the problem's limits: a row's price is its budget's where it is above 0, else its floor's."""

@@ -75,7 +75,7 @@ def judge_looks(
         superior: of success metrics.
         non_inferior: of guardrails.
         inferior: of all metrics; its planned end plays no part.
-        invalid: (…, looks), whether a quality test rejects at the look.
+        invalid: (…, looks), whether a quality test rejects; a sequential one that has rejected still does.
         futility: whether to stop where shipping has hardly a chance left.
 
     Returns:
@@ -85,7 +85,7 @@ def judge_looks(
         superior.rejected,
         non_inferior.rejected,
         inferior.rejected,
-        np.logical_or.accumulate(invalid, axis=-1),
+        invalid,
         final=superior.complete & non_inferior.complete,
         chance=chance_to_ship(superior.chance, non_inferior.chance) if futility else None,
     )
@@ -117,7 +117,7 @@ def judge(
 ) -> CodeArray:
     """What the rule says of every treatment at every look.
 
-    In this order: invalid where a quality test has rejected; stop for harm where any metric is inferior; ship where a
+    In this order: invalid where a quality test rejects; stop for harm where any metric is inferior; ship where a
     success metric is superior (or the plan has none) and all guardrails are non-inferior; stop for futility where the
     planned information is reached, or where shipping has hardly a chance left; otherwise continue. Stopping for
     futility is non-binding: who goes on may still ship without shipping more often than promised.
@@ -126,7 +126,7 @@ def judge(
         superior: (…, looks, treatments, success metrics), rejected so far.
         non_inferior: (…, looks, treatments, guardrails), rejected so far.
         inferior: (…, looks, treatments, all metrics), rejected so far.
-        invalid: (…, looks), whether any quality test has rejected so far.
+        invalid: (…, looks), whether any quality test rejects.
         final: (…, looks, treatments) or what broadcasts, whether success and guardrails have their planned information.
         chance: (…, looks, treatments), an upper bound on the probability of still shipping, from `chance_to_ship`.
 

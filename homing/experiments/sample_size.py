@@ -99,7 +99,7 @@ class Detectable:
 
     Attributes:
         metric: its name.
-        role: `success` (smallest gain that is found) or `guardrail` (smallest margin that is kept).
+        role: `success` (smallest gain that is found) or `guardrail` (smallest absolute margin that is kept).
         treatment: of the pair.
         abs: in the metric's unit, > 0.
         rel: as a share of the baseline's value; None where that is 0.
@@ -307,11 +307,12 @@ def _sizes(plan: ExperimentPlan, baseline: Baseline, looks: int | None) -> list[
         known = baseline[metric.name]
         effect = margin.absolute(known.mean)
         treated = _alternative(metric, known, effect) if role == "success" else known.mean
+        weight = _control_weight(metric, margin, known.mean) if role == "guardrail" else 1.0
         inflation = plan.monitoring.inflation(alpha, power, looks=looks)
         for treatment in plan.treatments:
             needed = units_needed(
                 effect,
-                variance_control=known.unit_variance,
+                variance_control=known.unit_variance * weight**2,
                 variance_treatment=known.variance_at(treated),
                 share_control=plan.variants[plan.control],
                 share_treatment=plan.variants[treatment],
@@ -333,6 +334,11 @@ def _tests(plan: ExperimentPlan) -> Iterator[tuple[Metric, MDE | NIM | None, str
     ):
         for metric, margin in pairs:
             yield metric, margin, role, float(alpha or 0.0)
+
+
+def _control_weight(metric: Metric, margin: MDE | NIM, mean: float) -> float:
+    """A relative margin r moves with the control: treatment - (1 - r) control is tested, whose error it multiplies."""
+    return 1.0 if margin.rel is None else 1.0 - metric.sign * margin.rel * math.copysign(1.0, mean)
 
 
 def _alternative(metric: Metric, known: MetricBaseline, effect: float) -> float:

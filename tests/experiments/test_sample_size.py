@@ -109,7 +109,7 @@ def test_the_plan_takes_the_largest():
     assert asked["ordered"].alpha == rates.alpha_success == 0.025
     assert asked["reached"].alpha == rates.alpha_guardrail == 0.05
     assert asked["reached"].n_total == units_needed(
-        0.008, variance_control=0.16, variance_treatment=0.16, alpha=0.05, power=rates.power, **HALVES
+        0.008, variance_control=0.16 * 0.99**2, variance_treatment=0.16, alpha=0.05, power=rates.power, **HALVES
     )
     assert found.n_per_variant == {"control": found.n_total // 2, "treatment": found.n_total // 2}
 
@@ -127,6 +127,21 @@ def test_a_decrease_is_planned_below():
         power=down.corrections.power,
         **HALVES,
     )
+
+
+def test_power_of_a_relative_margin(rng):
+    """Opt-outs may rise by half of 2 %: z of treatment - 1.5 control, whose error the margin multiplies by 1.5.
+
+    20,000 experiments without an effect, planned for .8; one standard error is .0028, and z is skewed at 2 %.
+    """
+    asked = plan(
+        success=[], guardrail=[(UNSUBSCRIBED, NIM(rel=0.5))], alpha_deterioration=1e-9, variants={"c": 0.5, "t": 0.5}
+    )
+    found = plan_sample_size(asked, KNOWN)
+    n = found.n_total // 2
+    control, treated = (rng.binomial(n, 0.02, 20_000) / n for _ in range(2))
+    error = np.sqrt((1.5**2 * control * (1 - control) + treated * (1 - treated)) / n)
+    assert ((1.5 * control - treated) / error >= 1.6449).mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_small_treatments_need_more_in_all():

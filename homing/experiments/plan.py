@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from homing.checks import check_positive, check_probability
+from homing.checks import check_one_of, check_positive, check_probability
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.experiments.assignment import Assignment, Layer
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
 from homing.experiments.monitoring import MONITORING, FixedHorizon, Monitoring
 from homing.experiments.plain import build, check_keys, read_yaml, to_plain
@@ -54,6 +54,7 @@ class ExperimentPlan:
         monitoring: when one may look: `FixedHorizon()`, `GroupSequential(…)`, `ConfidenceSequence(…)`, …
         strata: column known before exposure, for post-stratification.
         cluster: column that was randomised in the unit's place (team, market, market × day): variances are by cluster.
+        adjustment: slopes of metrics on their covariates: of each variant's own, or one for all (see `adjusted`).
         salt: changes the assignment of the same units.
         layer: experiments of one layer never share a unit.
         holdout: share of units kept out, in [0, 1).
@@ -84,6 +85,7 @@ class ExperimentPlan:
     monitoring: Monitoring = field(default_factory=FixedHorizon)
     strata: str | None = None
     cluster: str | None = None
+    adjustment: Literal["per-variant", "pooled"] = "per-variant"
     salt: str = ""
     layer: str | None = None
     holdout: float = 0.0
@@ -97,12 +99,13 @@ class ExperimentPlan:
         put(self, "guardrail", tuple(_pair(item, NIM, "guardrail") for item in self.guardrail))
         put(self, "deterioration", tuple(self.deterioration))
         put(self, "quality", tuple(self.quality))
-        put(self, "variants", MappingProxyType(dict(self.variants)))
+        put(self, "variants", dict(self.variants))
         put(self, "control", self.control or next(iter(self.variants), ""))
         self._check_variants()
         self._check_metrics()
         for name in ("alpha", "alpha_deterioration", "alpha_quality", "power"):
             check_probability(name, getattr(self, name))
+        check_one_of("adjustment", self.adjustment, ("per-variant", "pooled"))
         if not 0.0 <= self.holdout < 1.0:
             raise InvalidInputError(describe("holdout", self.holdout, "must be in [0, 1)", "0 keeps nobody out."))
         if self.planned_size is not None:
@@ -166,6 +169,12 @@ class ExperimentPlan:
                             "Take the same column from before each unit's exposure.",
                         )
                     )
+
+        for test in self.quality:
+            if isinstance(test, PreExposureBias) and not (test.covariates or self.covariates):
+                raise InvalidInputError(
+                    describe("covariates of PreExposureBias", (), "must be at least one", "Name pre-exposure columns.")
+                )
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -239,6 +248,14 @@ class ExperimentPlan:
 
         return plan_sample_size(self, baseline, looks=looks)
 
+    def assign(self, unit_id: str | int, *, layer: Layer | None = None, traffic: float = 1.0) -> str | None:
+        """The unit's variant, computed from its id alone; None where it takes no part. `Assignment` does many at once.
+
+        Raises:
+            InvalidInputError: if the plan names a layer and it is not passed.
+        """
+        return Assignment.of(self, layer=layer, traffic=traffic).variant(unit_id)
+
     def sized(self, planned_size: int) -> ExperimentPlan:
         """The plan with its planned size, to be set before the start."""
         return replace(self, planned_size=planned_size)
@@ -252,7 +269,7 @@ class ExperimentPlan:
     def to_dict(self) -> dict[str, Any]:
         """Plain YAML or JSON; `from_dict` gives an equal plan back."""
         data: dict[str, Any] = to_plain(self)
-        data["variants"], data["control"] = dict(self.variants), self.control
+        data["control"] = self.control
         data["success"] = [_pair_to_plain(metric, "mde", margin) for metric, margin in self.success]
         data["guardrail"] = [_pair_to_plain(metric, "nim", margin) for metric, margin in self.guardrail]
         data["quality"] = [{"test": item.name} | to_plain(item) for item in self.quality]

@@ -21,7 +21,6 @@ class SampleRatio:
     """
 
     sequential: bool = True
-
     name: ClassVar[str] = "sample_ratio"
 
 
@@ -31,10 +30,11 @@ class PreExposureBias:
 
     Attributes:
         covariates: which; none for all covariates of the plan's metrics.
+        sequential: valid at every look (normal mixture), the default. False for the chi-square test of one look.
     """
 
     covariates: tuple[Covariate, ...] = ()
-
+    sequential: bool = True
     name: ClassVar[str] = "pre_exposure_bias"
 
     def __post_init__(self) -> None:

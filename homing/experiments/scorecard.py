@@ -25,7 +25,7 @@ class OneSidedTest:
         p_value: of this look alone.
         sequential_p_value: smallest level at which some look so far crosses its bound; what to report under monitoring.
         alpha: the level after every correction.
-        critical: what z must reach at this look; infinite where the design does not look.
+        critical: what z had to reach at the design's last look so far; infinite where it has not looked yet.
         z: normal quantile of the t statistic's p-value; large speaks for what the test is named after.
         rejected: whether this or an earlier look crossed its bound.
     """
@@ -58,8 +58,10 @@ class ComparisonPath:
         information: (looks,), share of the planned information.
         value: (looks,), the difference as measured.
         std_error: (looks,), its standard error.
-        lower: (looks,), lower monitoring bound of the difference, two-sided at 2 · alpha; -inf where none.
-        upper: (looks,), upper monitoring bound.
+        lower: (looks,), what the look's bounds leave below: of a metric that should rise, from its superiority or
+            non-inferiority test (which rejects when this passes 0 or minus the margin); -inf where none.
+        upper: (looks,), what they leave above: of a metric that should rise, from its inferiority test. For a metric
+            that should fall, the other way round.
         z: (looks,) by test name.
         critical: (looks,) by test name.
     """
@@ -99,6 +101,7 @@ class Comparison:
         sign: +1 where an increase is good.
         n: units that counted, by variant.
         information_fraction: share of the planned information at this look.
+        margin: of non-inferiority, in the metric's unit; None where there is none.
         superior: success metrics: better by more than 0.
         non_inferior: guardrails: worse by less than the margin.
         inferior: every metric: worse than 0.
@@ -115,6 +118,7 @@ class Comparison:
     sign: int
     n: Mapping[str, int]
     information_fraction: float
+    margin: float | None
     superior: OneSidedTest | None
     non_inferior: OneSidedTest | None
     inferior: OneSidedTest
@@ -139,6 +143,7 @@ class Comparison:
             "sign": self.sign,
             "n": dict(self.n),
             "information_fraction": self.information_fraction,
+            "margin": self.margin,
             "tests": {name: test.to_dict() for name, test in self.tests.items()},
             "path": self.path.to_dict(),
         }

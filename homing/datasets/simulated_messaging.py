@@ -54,7 +54,7 @@ SIMULATED = Simulated(
 
 
 def read(
-    path: str | Path | None = None, *, users: int = 5_000, days: int = 28, warm_up_days: int = 28, seed: int = 0
+    path: str | Path | None = None, *, users: int = 4_000, days: int = 28, warm_up_days: int = 28, seed: int = 0
 ) -> DecisionLog:
     """The world's decisions under its behaviour policy, outcomes late and some of them twice.
 

@@ -69,7 +69,7 @@ def true_values(
     reference: str,
     weights: Mapping[str, float],
     horizon_days: int = 90,
-    n_users: int = 4_000,
+    n_users: int = 3_000,
     seed: int = 1_000_003,
 ) -> Truth:
     """Let policies, and the one that logged, live with users of a data set's world.

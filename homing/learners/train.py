@@ -19,9 +19,9 @@ from homing.policies import GreedyPolicy, Policy, save_policy
 
 logger = logging.getLogger(__name__)
 
-#: Decisions that the reward model for evaluation is fitted on, at most: DR is right with any model, and its variance
-#: hardly falls with more, while the fit's time grows with them.
-REWARD_MODEL_ROWS = 20_000
+#: Decisions × parameters that the reward model for evaluation is fitted on, at most: DR is right with any model, and
+#: its variance hardly falls with more decisions, while the time of the fit grows with both.
+REWARD_MODEL_SIZE = 120_000_000
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def train(
     rng = np.random.default_rng([seed, 1])
     baseline = make("message-shares").fit(dataset, weights=named, rng=rng)
     progress("fitting the reward model for evaluation")
-    model = fit_linear(_some_users(dataset, REWARD_MODEL_ROWS, rng), w, rng=rng)
+    parameters = len(w) * dataset.candidates.shape[2] * max(dataset.context.shape[1], 1)
+    model = fit_linear(_some_users(dataset, REWARD_MODEL_SIZE // parameters, rng), w, rng=rng)
     fingerprint = dataset.fingerprint
     features = None if dataset.encoder is None else dataset.encoder.to_dict()
     common: dict[str, Any] = {"features": features, "objectives": dataset.objectives}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,14 @@ def test_unknown_names_are_refused_before_anything_is_written(folder, tmp_path) 
     with pytest.raises(UnknownNameError, match="weight of objective == 'r2'"):
         train(folder, tmp_path / "out", weights={"r2": 1.0})
     assert not (tmp_path / "out").exists()
+
+
+def test_the_reward_model_is_fitted_on_some_users_of_a_large_log(folder, tmp_path, monkeypatch) -> None:
+    whole = train(folder, tmp_path / "whole", learner="message-shares")
+    parameters = 2 * 4 * 3  # objectives × candidate × context columns
+    monkeypatch.setattr(sys.modules["homing.learners.train"], "REWARD_MODEL_SIZE", parameters * 150)
+    part = train(folder, tmp_path / "part", learner="message-shares")
+    assert part.digests["policies/message-shares"] == whole.digests["policies/message-shares"]
+    assert part.digests["reward_model"] != whole.digests["reward_model"]
+    # A fifth of the users calibrates it: of 150 decisions instead of 600.
+    assert 0 < part.calibration["r0"]["events"] < 0.5 * whole.calibration["r0"]["events"]

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from homing.errors import unknown_name
+from homing.errors import InvalidInputError, describe, unknown_name
 from homing.estimates import Estimate
 from homing.experiments.corrections import Corrections
 from homing.experiments.draws import correlations, schedule, shared_control, z_paths
 from homing.experiments.rule import SHIP, VERDICTS, Paths, first_verdict, judge_looks, last_look_bounds
+from homing.experiments.sample_size import SampleSize, inflation_of, planned_end
 
 if TYPE_CHECKING:
     from homing.experiments.plan import ExperimentPlan
-    from homing.experiments.sample_size import SampleSize
 
 FloatArray = NDArray[np.float64]
 #: Elements of the z-paths that are held at once.
@@ -200,6 +200,7 @@ class _Model:
         self.successes, self.guardrails = len(plan.success), len(plan.guardrail)
         self.root = np.sqrt(information)[:, None, None]
         self.information = information[:, None, None]
+        end = _end(plan, size)
         self.design = _design(plan, rates, information, size)  # (treatments, metrics), z at t = 1 of MDE or NIM
         has = np.array([name in treated for name in plan.treatments])[:, None]
         unit = np.where(np.isfinite(self.design), self.design, 1.0)
@@ -210,8 +211,8 @@ class _Model:
         def bounds(alpha: float | None) -> tuple[FloatArray, FloatArray]:
             if alpha is None:
                 return nothing[:, None, None], nothing[:, None, None]
-            found = np.asarray(watch.critical(information, alpha))
-            return found[:, None, None], last_look_bounds(watch, information, alpha)[:, None, None]
+            found = np.asarray(watch.critical(information * end, alpha))
+            return found[:, None, None], last_look_bounds(watch, information * end, alpha, end)[:, None, None]
 
         self.bounds = [bounds(rates.alpha_success), bounds(rates.alpha_guardrail), bounds(rates.alpha_deterioration)]
 
@@ -255,13 +256,29 @@ def share(count: int, n: int, level: float = 0.95) -> Estimate:
     return Estimate(value, float(np.sqrt(value * (1.0 - value) / n)), low, high, level, n - 1, "clopper-pearson")
 
 
+def _end(plan: ExperimentPlan, size: SampleSize | None) -> float:
+    """Information at the planned end."""
+    end = planned_end(plan.monitoring, plan.planned_size if size is None else _planned(plan, size))
+    if np.isinf(end):
+        raise InvalidInputError(
+            describe("size", None, "must be given where bounds count units", "Pass size=plan.sample_size(baseline).")
+        )
+    return end
+
+
 def _design(plan: ExperimentPlan, rates: Corrections, information: FloatArray, size: SampleSize | None) -> FloatArray:
     """(treatments, metrics): mean of z at the planned size under each metric's MDE or NIM; minus infinity without."""
     from scipy.special import ndtri
 
     looks = max(int((information <= 1.0).sum()), 1)
-    asked = (
-        {} if size is None else {(item.metric, item.treatment): size.n_total / item.n_total for item in size.per_metric}
+    # Units over those that one look would ask for.
+    times = (
+        {}
+        if size is None
+        else {
+            (item.metric, item.treatment): _planned(plan, size) * item.inflation / item.n_total
+            for item in size.per_metric
+        }
     )
     out = np.full((len(plan.treatments), len(plan.metrics)), -np.inf)
     at = {metric.name: column for column, metric in enumerate(plan.metrics)}
@@ -269,11 +286,15 @@ def _design(plan: ExperimentPlan, rates: Corrections, information: FloatArray, s
         powered = [metric.name for metric, margin in pairs if margin is not None]
         if alpha is None or not powered:
             continue
-        inflation = plan.monitoring.inflation(alpha, rates.power, looks=looks)
-        drift = float(ndtri(rates.power) - ndtri(alpha)) * np.sqrt(inflation)
+        drift = float(ndtri(rates.power) - ndtri(alpha))
+        usual = 1.0 if size is not None else inflation_of(plan.monitoring, alpha, rates.power, looks)
         for name in powered:
-            out[:, at[name]] = [drift * np.sqrt(asked.get((name, treatment), 1.0)) for treatment in plan.treatments]
+            out[:, at[name]] = [drift * np.sqrt(times.get((name, row), usual)) for row in plan.treatments]
     return out
+
+
+def _planned(plan: ExperimentPlan, size: SampleSize) -> int:
+    return size.n_total if plan.planned_size is None else int(plan.planned_size)
 
 
 def _vetoes(n: int, looks: int, tests: int, alpha: float, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -37,7 +37,7 @@ class Paths:
     Attributes:
         z: (…, looks, treatments, tests), oriented so that large values reject; NaN where there is none yet.
         bounds: what z must reach; infinite where a look may not reject. This and the rest broadcast against z.
-        information: share of the planned information.
+        information: share of the information at the planned end.
         last_bounds: what z would have to reach at the planned end, were that the only look left.
         design: mean of z at the planned end under the effect designed for; minus infinity where there is none.
     """
@@ -221,13 +221,14 @@ def chance_to_ship(superior: FloatArray, non_inferior: FloatArray) -> FloatArray
     return np.asarray(np.minimum(np.minimum(gained, non_inferior.min(axis=-1, initial=1.0)), 1.0))
 
 
-def last_look_bounds(monitoring: Monitoring, information: FloatArray, alpha: float) -> FloatArray:
+def last_look_bounds(monitoring: Monitoring, information: FloatArray, alpha: float, end: float = 1.0) -> FloatArray:
     """What z would have to reach at the planned end, seen from each look, were no other look left.
 
     Args:
         monitoring: the design.
         information: (looks,).
         alpha: one-sided level.
+        end: information at the planned end.
 
     Returns:
         (looks,); what the design says of the end itself where it is reached.
@@ -240,6 +241,6 @@ def last_look_bounds(monitoring: Monitoring, information: FloatArray, alpha: flo
     looks = len(information)
     # One row for each look: information grows up to it, stands still (no look), and is whole in the last column.
     seen = np.minimum(information, information[:, None])
-    end = np.maximum(information, 1.0)[:, None]
-    found = np.asarray(monitoring.critical(np.concatenate([seen, end], axis=1), np.full(looks, alpha)))
+    last = np.maximum(information, end)[:, None]
+    found = np.asarray(monitoring.critical(np.concatenate([seen, last], axis=1), np.full(looks, alpha)))
     return np.asarray(found[:, -1])

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.experiments.baseline import Baseline, MetricBaseline
 from homing.experiments.corrections import Corrections
 from homing.experiments.metrics import MDE, NIM, Metric
+from homing.experiments.monitoring import ConfidenceSequence, Monitoring
+from homing.experiments.sequential import inflation_factor
 
 if TYPE_CHECKING:
     from homing.experiments.plan import ExperimentPlan
@@ -281,8 +286,8 @@ def detectable(
     found = []
     for metric, _, role, alpha in _tests(plan):
         known = baseline[metric.name]
-        inflation = plan.monitoring.inflation(alpha, plan.corrections.power, looks=looks)
         for treatment in plan.treatments:
+            inflation = _inflation_at(n_total, plan, alpha, looks)
             effect = effect_detectable(
                 n_total / inflation,
                 known,
@@ -298,6 +303,27 @@ def detectable(
     return tuple(found)
 
 
+@lru_cache(maxsize=1024)
+def inflation_of(
+    monitoring: Monitoring, alpha: float, power: float, looks: int | None, fixed_size: float | None = None
+) -> float:
+    """`monitoring.inflation`, which searches for a root, kept: a plan's tests share their levels."""
+    return monitoring.inflation(alpha, power, looks=looks, fixed_size=fixed_size)
+
+
+def planned_end(monitoring: Monitoring, planned_size: int | None) -> float:
+    """Information at the planned end: 1, but for a sequence that counts it in units of its own; infinite without one.
+
+    Example:
+        >>> from homing.experiments import ConfidenceSequence
+        >>> planned_end(ConfidenceSequence(n_star=10_000), 25_000)
+        2.5
+    """
+    if not isinstance(monitoring, ConfidenceSequence) or monitoring.n_star is None:
+        return 1.0
+    return math.inf if planned_size is None else planned_size / monitoring.n_star
+
+
 def _sizes(plan: ExperimentPlan, baseline: Baseline, looks: int | None) -> list[MetricSize]:
     power = plan.corrections.power
     found = []
@@ -308,9 +334,9 @@ def _sizes(plan: ExperimentPlan, baseline: Baseline, looks: int | None) -> list[
         effect = margin.absolute(known.mean)
         treated = _alternative(metric, known, effect) if role == "success" else known.mean
         weight = _control_weight(metric, margin, known.mean) if role == "guardrail" else 1.0
-        inflation = plan.monitoring.inflation(alpha, power, looks=looks)
         for treatment in plan.treatments:
-            needed = units_needed(
+            at_inflation = partial(
+                units_needed,
                 effect,
                 variance_control=known.unit_variance * weight**2,
                 variance_treatment=known.variance_at(treated),
@@ -318,12 +344,28 @@ def _sizes(plan: ExperimentPlan, baseline: Baseline, looks: int | None) -> list[
                 share_treatment=plan.variants[treatment],
                 alpha=alpha,
                 power=power,
-                inflation=inflation,
             )
+            once = at_inflation() if _counts_units(plan.monitoring) else None
+            inflation = inflation_of(plan.monitoring, alpha, power, looks, once)
+            needed = at_inflation(inflation=inflation)
             found.append(
                 MetricSize(metric.name, role, treatment, effect, alpha, power, known.unit_variance, inflation, needed)
             )
     return found
+
+
+def _inflation_at(n_total: int, plan: ExperimentPlan, alpha: float, looks: int | None) -> float:
+    """At a given size, which says where bounds that count units end."""
+    power = plan.corrections.power
+    if not _counts_units(plan.monitoring) or looks is None:
+        return inflation_of(plan.monitoring, alpha, power, looks)
+    t = np.arange(1, looks + 1) / looks * planned_end(plan.monitoring, n_total)
+    return inflation_factor(plan.monitoring.critical(t, alpha), t, alpha, power)
+
+
+def _counts_units(monitoring: Monitoring) -> bool:
+    """Whether bounds depend on units rather than on shares of the planned size."""
+    return math.isinf(planned_end(monitoring, None))
 
 
 def _tests(plan: ExperimentPlan) -> Iterator[tuple[Metric, MDE | NIM | None, str, float]]:

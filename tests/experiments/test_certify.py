@@ -133,6 +133,17 @@ def test_metrics_with_more_than_they_ask_for_pass_more_often(rng):
     assert loose == pytest.approx(1 - plan.corrections.beta, abs=NEAR_80)
 
 
+def test_a_sequence_tuned_at_other_units_has_its_power_too(rng):
+    """n_star is where bounds are tightest, not where the experiment ends: half of the planned size, here."""
+    plan = make_plan(1, 0, 0, monitoring=ConfidenceSequence(n_star=15_000), quality=())
+    size = plan.sample_size(Baseline({"s0": MetricBaseline(1.0, 1.0)}), looks=10)
+    assert size.n_total > 25_000
+    found = simulate_power(plan, rng=rng, n=N, information=10, size=size)
+    assert found.ship.value == pytest.approx(1 - plan.corrections.beta, abs=NEAR_80)
+    with pytest.raises(InvalidInputError, match="size == None, must be given where bounds count units"):
+        simulate_power(plan, rng=rng)
+
+
 def test_harm_is_stopped_early(rng):
     plan = make_plan(1, 1, 1, monitoring=GroupSequential(), quality=())
     found = simulate_power(plan, rng=rng, n=500, information=10, effects={"d0": -8.0})

@@ -179,7 +179,7 @@ def test_looking_costs_what_it_should():
 
 
 def test_detectable_of_a_plan_at_its_size_is_its_mde():
-    for design in (GroupSequential(looks=7), ConfidenceSequence()):
+    for design in (GroupSequential(looks=7), ConfidenceSequence(), ConfidenceSequence(n_star=100_000)):
         looking = plan(monitoring=design)
         size = plan_sample_size(looking, KNOWN, looks=7)
         found = {item.metric: item for item in detectable(looking, KNOWN, size.decisive.n_total, looks=7)}

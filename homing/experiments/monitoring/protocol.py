@@ -54,6 +54,10 @@ class Monitoring(Protocol):
         """
         ...
 
+    def __hash__(self) -> int:
+        """Designs are values."""
+        ...
+
     def critical(self, information: ArrayLike, alpha: ArrayLike, sides: int = 1) -> FloatArray:
         """(…, days), what z (or |z|, two-sided) must reach at each day; alpha is a scalar or (…)."""
         ...

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from homing.experiments.analysis import analyze
 from homing.experiments.assignment import Assignment, Layer
+from homing.experiments.baseline import Baseline, MetricBaseline
+from homing.experiments.certify import Certificate, simulate_aa, simulate_power
+from homing.experiments.corrections import Adjustment, Corrections, correct
+from homing.experiments.decision import ShipDecision, TreatmentDecision, decide
 from homing.experiments.decomposition import Decomposition, Term, decompose
 from homing.experiments.encouragement import ComplierEffect, complier_effect
 from homing.experiments.exposure import (
@@ -48,6 +52,7 @@ from homing.experiments.reachability import (
     reachable_days,
     read_reachability,
 )
+from homing.experiments.sample_size import Detectable, MetricSize, SampleSize, detectable, plan_sample_size
 from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTest, QualityResult, Scorecard
 from homing.experiments.statistics import SufficientStatistics, aggregates_needed
 from homing.experiments.surrogate import FittedIndex, SurrogateEffect, SurrogateIndex
@@ -58,14 +63,19 @@ __all__ = [
     "MDE",
     "MONITORING",
     "NIM",
+    "Adjustment",
     "Assignment",
+    "Baseline",
     "BreakEven",
+    "Certificate",
     "Comparison",
     "ComparisonPath",
     "ComplierEffect",
     "ConfidenceSequence",
+    "Corrections",
     "Covariate",
     "Decomposition",
+    "Detectable",
     "EffectPrior",
     "ExperimentPlan",
     "ExposureLog",
@@ -78,6 +88,8 @@ __all__ = [
     "KaplanMeier",
     "Layer",
     "Metric",
+    "MetricBaseline",
+    "MetricSize",
     "Monitoring",
     "OneSidedTest",
     "PastExperiment",
@@ -89,26 +101,33 @@ __all__ = [
     "ReachabilityReadout",
     "ReachableTime",
     "SampleRatio",
+    "SampleSize",
     "Scorecard",
     "SegmentEffect",
     "SegmentEffects",
+    "ShipDecision",
     "SufficientStatistics",
     "SurrogateEffect",
     "SurrogateIndex",
     "SurrogateValidation",
     "SystemEffect",
     "Term",
+    "TreatmentDecision",
     "Window",
     "aggregates_needed",
     "analyze",
     "break_even",
     "complier_effect",
+    "correct",
+    "decide",
     "decompose",
+    "detectable",
     "expose",
     "for_analysis",
     "losses_of",
     "merge_exposures",
     "per_send",
+    "plan_sample_size",
     "progressive_effect",
     "reachable_at",
     "reachable_days",
@@ -116,6 +135,8 @@ __all__ = [
     "read_holdout",
     "read_reachability",
     "segment_effects",
+    "simulate_aa",
+    "simulate_power",
     "switchback_periods",
     "validate_surrogate",
     "write_exposures",

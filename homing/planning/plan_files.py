@@ -56,6 +56,7 @@ def plan_from_file(
         start=file.start,
         hours=file.horizon.hours,
         traffic=file.horizon.traffic,
+        requests=file.horizon.requests,
         amounts=file.horizon.amounts,
         policy=file.horizon.policy,
         source={"problem": path.name, "value": plan.value, "upper_bound": plan.upper_bound, "users": plan.n_users},

@@ -55,7 +55,8 @@ class Horizon(_Strict):
 
     start: datetime | None = None
     hours: float = Field(default=24.0, gt=0)
-    traffic: list[float] | None = None
+    traffic: list[float] = Field(default=[1.0], min_length=1)
+    requests: float | None = Field(default=None, gt=0)
     policy: str | None = None
     amounts: dict[str, str] = Field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_one_of
+from homing.checks import check_one_of, check_positive
 from homing.planning.layout import lay_out
 from homing.planning.limits import Limit
 from homing.planning.plan import InfeasibleFloorsError, Plan
@@ -32,7 +32,8 @@ def publish(
     *,
     start: datetime,
     hours: float = 24.0,
-    traffic: Sequence[float] | None = None,
+    traffic: Sequence[float] = (1.0,),
+    requests: float | None = None,
     amounts: Mapping[str, str] | None = None,
     policy: str | None = None,
     source: Mapping[str, Any] | None = None,
@@ -50,7 +51,9 @@ def publish(
         plan: its plan.
         start: when the horizon begins, UTC.
         hours: how long it is.
-        traffic: requests expected in each of equally long parts of the horizon; one for each user, evenly, when None.
+        traffic: shape of the day: how many requests are expected in each of equally long parts of the horizon, in any
+            unit.
+        requests: expected in all; one for each user when None.
         amounts: cost column → where a request has it, `feature.NAME` (the column's own name when left out) or
             `objective.NAME`.
         policy: digest of the policy artifact whose scores were the values.
@@ -70,6 +73,8 @@ def publish(
         >>> prices.budgets[0].name, dict(prices.budgets[0].counts), 2.0 <= prices.budgets[0].price <= 3.0
         ('channel=push', {'channel': 'push'}, True)
     """
+    total = check_positive("requests", max(1, problem.n_users) if requests is None else requests)
+    check_positive("sum of traffic", float(np.sum(traffic)))
     some, share = sampled(problem, sample, np.random.default_rng(seed))
     schedule, elasticity = _sensitivity(some, plan, share)
     budgets = tuple(
@@ -89,7 +94,7 @@ def publish(
         budgets,
         start=start,
         hours=hours,
-        traffic=(float(problem.n_users),) if traffic is None else tuple(float(part) for part in traffic),
+        traffic=tuple((np.array(traffic) * (total / np.sum(traffic))).tolist()),
         value_scale=max(plan.value / max(1, len(plan.chosen)), float(np.finfo(np.float32).tiny)),
         schedule=schedule,
         policy=policy,

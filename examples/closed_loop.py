@@ -1,6 +1,6 @@
 """The whole story with real processes: train, serve, decide over HTTP, watch for drift, retrain on what was served.
 
-    python -m examples.closed_loop --dataset open-bandit --out runs/loop-open-bandit
+    python -m examples.closed_loop --out runs/loop
 
 1. The training pipeline runs; a share of the users is held back and never seen by it.
 2. Ray Serve serves the champion. Held-back users ask for decisions over HTTP; outcomes come from donors (see
@@ -36,6 +36,8 @@ from homing.log import DecisionLog, FeatureEncoder, read_log
 
 #: What a drift run imports, its command first: 15 s of processor time that need not be paid at each of three runs.
 DRIFT = ("monitoring.drift", "monitoring.evidently_metrics", "evidently.ui.workspace", "mlflow")
+#: Simulated: it has silence, three channels and opt-outs.
+DEFAULT_DATASET = "simulated-messaging"
 #: Files of one story, all under --out; a new story replaces them.
 PARTS = ("runs", "serving", "drift", "retraining", "evidently", "logs", "mlflow.db", "mlartifacts", "episodes.db")
 
@@ -239,7 +241,9 @@ def drift(story: Story, title: str, name: str, rules: Path, *, expect: bool, sin
         "--registry": story.registry,
         "--out": out / "runs",
         "--seed": story.args.seed,
-    } | ({"--learner": story.args.learner} if story.args.learner else {})
+        # What was served within minutes tells nothing of weeks: a learner of single decisions, unless told otherwise.
+        "--learner": story.args.learner or "doubly-robust",
+    }
     with story.step(title) as step:
         text = story.drift_worker.run([*_words(options), "--", *_words(retrain)])
         report = json.loads((out / "drift" / name / "drift.json").read_text())
@@ -342,11 +346,11 @@ def _clear(out: Path) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m examples.closed_loop", description=(__doc__ or "").splitlines()[0])
-    made.add_argument("--dataset", default="open-bandit")
+    made.add_argument("--dataset", default=DEFAULT_DATASET)
     made.add_argument("--data", help="the data set's files, where it is not installed with the project")
     made.add_argument("--out", type=Path, required=True, help="folder of the story; replaced by the next one")
     made.add_argument("--registry", help="default: MLflow on SQLite in the story's folder")
-    made.add_argument("--learner", default="", help="default: the pipeline's own")
+    made.add_argument("--learner", default="", help="default: the data set's, and doubly-robust on what was served")
     made.add_argument("--decisions", type=int, default=1200, help="decisions before and after the change, each")
     made.add_argument("--hold-back-share", type=float, default=0.3, help="share of users that training never sees")
     made.add_argument("--seed", type=int, default=0)

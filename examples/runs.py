@@ -17,7 +17,9 @@ from pathlib import Path
 
 from examples.processes import ROOT, environment
 
-LOOPS = ("open-bandit", "hillstrom")
+#: What `make run` takes when nothing is named.
+DEFAULT = "simulated-messaging"
+LOOPS = (DEFAULT, "open-bandit", "hillstrom")
 
 
 def told(command: Sequence[str], cwd: Path, hidden: Mapping[str, str]) -> tuple[str, float]:
@@ -54,6 +56,7 @@ def fresh(folder: Path) -> str:
 def sections(data: Path, folder: Path) -> Iterator[str]:
     """Every section of the page."""
     paths = {
+        DEFAULT: None,
         "open-bandit": None,
         "hillstrom": data / "hillstrom" / "hillstrom_dev.parquet",
         "heartsteps": data / "heartsteps_v1" / "decisions_dev.parquet",
@@ -68,7 +71,7 @@ def sections(data: Path, folder: Path) -> Iterator[str]:
         shown = f"DATASET={name}" + ("" if path is None else f" DATA={path.name}")
         hidden = {str(folder): ".", f"{data}/": "", str(ROOT): "."}
         for target in ("run", *(("loop",) if name in LOOPS else ())):
-            if target == "run" and name == "open-bandit":
+            if target == "run" and name == DEFAULT:
                 continue  # the fresh clone's
             text, seconds = told(
                 ["make", target, f"DATASET={name}", *given, f"RUNS={folder / 'runs'}", f"VENV={sys.prefix}"],

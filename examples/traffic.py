@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,9 @@ class HeldBack:
         return self.sample(n, rng), "no context feature could be shifted"
 
     def request(self, i: int, *, value_added: float = 0.0) -> dict[str, Any]:
-        """The body of a decide request; what was not eligible then has no consent, or is expired, now."""
+        """The body of a decide request: what was not eligible then has no consent, or is expired, now; what was to
+        expire has as much time left as it had.
+        """
         row = self.rows[i]
         offered = list(zip(row["candidates"], row["eligible"], strict=True))[1:]
         consent = {item["channel"]: False for item, _ in offered}
@@ -122,6 +124,8 @@ class HeldBack:
             one["features"] = {k: v for k, v in item.items() if k not in CANDIDATE_FIELDS and v is not None}
             if not eligible and consent[item["channel"]]:
                 one["expires_at"] = "2000-01-01T00:00:00Z"
+            elif item["expires_at"] is not None:
+                one["expires_at"] = (datetime.now(UTC) + (item["expires_at"] - row["decided_at"])).isoformat()
             candidates.append(one)
         context = {name: value for name, value in row["context"].items() if value is not None}
         return {"user_id": row["user_id"], "context": context, "candidates": candidates, "consent": consent}

@@ -27,7 +27,8 @@ def held_back_log() -> DecisionLog:
         ]
         for name in ("a", "b", "c"):
             labels = dict(zip(NAMES, (name, "camp", "team", "push" if name != "c" else "email", "now"), strict=True))
-            items.append({**labels, "value": 2.0, "expires_at": None, "taste": 0.5})
+            ends = START + timedelta(minutes=i, hours=5) if (name, i) == ("a", 2) else None
+            items.append({**labels, "value": 2.0, "expires_at": ends, "taste": 0.5})
         rows.append({
             "decision_id": f"d{i}", "user_id": f"u{i}", "decided_at": START + timedelta(minutes=i), "policy": "old@1",
             "context": {"age": float(i), "plan": "pro" if i % 3 else None}, "candidates": items,
@@ -122,3 +123,9 @@ def test_the_table_and_the_page_show_the_counts() -> None:
     assert "1,234 = 1,234 = 1,230 + 4" in shown and "a &lt; b" in shown
     assert "ALERT: context.age. Started &lt;it&gt;." in shown and "16:06:27 UTC" in shown
     assert "http" not in shown  # nothing is fetched
+
+
+def test_what_expires_has_as_much_time_left_as_it_had(held_back: HeldBack) -> None:
+    a, b, _ = held_back.request(2)["candidates"]
+    left = datetime.fromisoformat(a["expires_at"]) - datetime.now(UTC)
+    assert timedelta(hours=5, minutes=-1) < left <= timedelta(hours=5) and "expires_at" not in b

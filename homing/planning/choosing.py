@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from homing.planning.compiled import compiled
+from homing.planning.compiled import compiled, inlined
 
 
-@compiled
+@inlined
 def reduced(i: Any, value: Any, cell: Any, costs: Any, table: Any) -> Any:
     """Value of candidate i less what prices take off it."""
     c = cell[i]
@@ -22,7 +22,7 @@ def reduced(i: Any, value: Any, cell: Any, costs: Any, table: Any) -> Any:
     return out
 
 
-@compiled
+@inlined
 def compatible(i: Any, j: Any, hour: Any, group: Any, gap: Any) -> Any:
     """Whether one user may get both candidates."""
     shared = 0
@@ -141,6 +141,75 @@ def live_candidates(
 
 
 @compiled
+def list_sets(
+    at: Any,
+    worth: Any,
+    n: Any,
+    least: Any,
+    hour: Any,
+    group: Any,
+    most: Any,
+    gap: Any,
+    tried: Any,
+    totals: Any,
+    ahead: Any,
+    sets: Any,
+) -> Any:
+    """Sets of compatible candidates that are worth at least `least`; at and worth are sorted, worth > 0.
+
+    Depth first as in `best_set`. The empty set comes first, whatever it is worth; not more are listed than there is
+    room for.
+
+    Args:
+        sets: (room, most) out: rows, −1 where there are fewer.
+
+    Returns:
+        How many sets there are.
+    """
+    ahead[0] = 0.0
+    for a in range(n):
+        ahead[a + 1] = ahead[a] + worth[a]
+    least -= 1e-12 * ahead[n]  # sums in another order differ in the last digits
+    sets[0, :] = -1
+    count = 1
+    depth = 0
+    tried[0] = -1
+    while depth >= 0:
+        a = tried[depth] + 1
+        tried[depth] = a
+        before = totals[depth - 1] if depth else 0.0
+        if a >= n or before + (ahead[min(n, a + most - depth)] - ahead[a]) < least:
+            depth -= 1
+            continue
+        fits = True
+        for d in range(depth):
+            if not compatible(at[tried[d]], at[a], hour, group, gap):
+                fits = False
+                break
+        if not fits:
+            continue
+        totals[depth] = before + worth[a]
+        if totals[depth] >= least:
+            for d in range(most):
+                sets[count, d] = at[tried[d]] if d <= depth else -1
+            count += 1
+            if count == sets.shape[0]:
+                break
+        if depth + 1 < most:
+            depth += 1
+            tried[depth] = a
+    return count
+
+
+@compiled
+def longer(array: Any) -> Any:
+    """A copy with room for twice as many."""
+    out = np.empty((2 * array.shape[0] + 16, array.shape[1]), array.dtype)
+    out[: array.shape[0]] = array
+    return out
+
+
+@compiled
 def screen(
     offsets: Any,
     value: Any,
@@ -155,30 +224,33 @@ def screen(
     high: Any,
     pick: Any,
     counted: Any,
+    room: Any,
 ) -> Any:
-    """Fix the users whose choice is the same at all prices in an interval; tell the others.
+    """Fix the users whose choice is the same at all prices in a box; list the options of the others.
 
     A set S is best at all prices if it is best when its own candidates are charged the highest and all others the
-    lowest ones: Σ_{S∖S'} r − Σ_{S'∖S} r is least there for every other set S'.
+    lowest ones: Σ_{S∖S'} r − Σ_{S'∖S} r is least there for every other set S'. A set may be best at some prices if it
+    is worth as much at the lowest ones as the best set at the highest ones.
 
     Args:
         users: (n,) to visit, rising.
         low: (1 + K, cells), tables of the lowest prices.
         high: of the highest ones.
-        pick: (users of the layout, most) int32 out: rows chosen, counted from the user's first; −1 for none, and −2
-            first where the choice is open.
+        pick: (users of the layout, most) int32 out: rows chosen, counted from the user's first; −1 for none.
         counted: (1 + K, cells) out, to which messages and costs of the fixed are added.
+        room: options of one user at most.
 
     Returns:
-        Total value of the fixed, and how many are open.
+        Total value of the fixed; of the open users, who they are, where the options of each begin, and the rows of the
+        options (O, most).
     """
-    widest = 0
+    widest = 1
     for n in range(users.shape[0]):
         widest = max(widest, offsets[users[n] + 1] - offsets[users[n]])
     lowered = (low - np.abs(low) * 1e-6).astype(np.float32)
-    room = max(widest, 8192)
-    scratch = np.empty(room, np.float32)
-    live = np.empty(room + 1, np.int64)
+    chunk = max(widest, 8192)
+    scratch = np.empty(chunk, np.float32)
+    live = np.empty(chunk + 1, np.int64)
     at = np.empty(widest, np.int64)
     worth = np.empty(widest)
     held = np.zeros(widest, np.bool_)
@@ -187,8 +259,12 @@ def screen(
     tried = np.empty(most + 1, np.int64)
     totals = np.empty(most + 1)
     kept = np.empty(most, np.int64)
+    sets = np.empty((room, most), np.int64)
+    open_user = np.empty(users.shape[0], np.int64)
+    first_option = np.empty(users.shape[0] + 1, np.int64)
+    item = np.empty((users.shape[0] + 16, most), np.int64)
+    n_open, n_options = 0, 0
     total = 0.0
-    open_users = 0
     x = 0
     while x < users.shape[0]:
         # A run of neighbours is read as one.
@@ -196,7 +272,7 @@ def screen(
         while (
             run < users.shape[0]
             and users[run] == users[run - 1] + 1
-            and offsets[users[run] + 1] - offsets[users[x]] <= room
+            and offsets[users[run] + 1] - offsets[users[x]] <= chunk
         ):
             run += 1
         n_live = live_candidates(offsets, value, cell, costs, users[x], users[run - 1] + 1, lowered, scratch, live)
@@ -204,9 +280,11 @@ def screen(
         seen = 0
         for u in range(users[x], users[run - 1] + 1):
             first, end = offsets[u], offsets[u + 1] - start
+            fixed = False
             for d in range(most):
                 pick[u, d] = -1
             count = 0
+            mark = seen
             if most == 1:
                 top, second = 0.0, 0.0
                 while seen < n_live and live[seen] < end:
@@ -221,10 +299,11 @@ def screen(
                             second = r
                 if top == 0.0:
                     continue
-                fixed = reduced(kept[0], value, cell, costs, high) > second
                 count = 1
-            else:
-                n = 0
+                fixed = reduced(kept[0], value, cell, costs, high) > second
+            n = 0
+            if most > 1 or not fixed:
+                seen = mark
                 while seen < n_live and live[seen] < end:
                     i = start + live[seen]
                     seen += 1
@@ -234,6 +313,7 @@ def screen(
                         n += 1
                 if n == 0:
                     continue
+            if most > 1:
                 sort_live(at, worth, n)
                 _, count = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
                 for d in range(count):
@@ -253,19 +333,40 @@ def screen(
                     best, _ = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
                     # Sums in another order differ in the last digits; what is that near is open.
                     fixed = best <= mine
-            if not fixed:
-                pick[u, 0] = -2
-                open_users += 1
+            if fixed:
+                for d in range(count):
+                    i = kept[d]
+                    pick[u, d] = i - first
+                    total += value[i]
+                    counted[0, cell[i]] += 1.0
+                    for k in range(costs.shape[0]):
+                        counted[k + 1, cell[i]] += costs[k, i]
                 continue
-            for d in range(count):
-                i = kept[d]
-                pick[u, d] = i - first
-                total += value[i]
-                counted[0, cell[i]] += 1.0
-                for k in range(costs.shape[0]):
-                    counted[k + 1, cell[i]] += costs[k, i]
+            for a in range(n):
+                worth[a] = reduced(at[a], value, cell, costs, high)
+            if most == 1:
+                least = max(0.0, worth[:n].max())
+            else:
+                sort_live(at, worth, n)
+                m = 0
+                while m < n and worth[m] > 0.0:
+                    m += 1
+                least, _ = best_set(at, worth, m, hour, group, most, gap, picked, tried, totals, ahead)
+            for a in range(n):
+                worth[a] = reduced(at[a], value, cell, costs, low)
+            sort_live(at, worth, n)
+            count = list_sets(at, worth, n, least, hour, group, most, gap, tried, totals, ahead, sets)
+            while n_options + count > item.shape[0]:
+                item = longer(item)
+            open_user[n_open], first_option[n_open] = u, n_options
+            n_open += 1
+            for a in range(count):
+                for d in range(most):
+                    item[n_options, d] = sets[a, d]
+                n_options += 1
         x = run
-    return total, open_users
+    first_option[n_open] = n_options
+    return total, open_user[:n_open].copy(), first_option[: n_open + 1].copy(), item[:n_options]
 
 
 @compiled

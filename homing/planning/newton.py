@@ -9,14 +9,14 @@ Meyer 1979, "Nonlinear perturbation of linear programs"); users that have only o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from homing.planning.compiled import compiled
-from homing.planning.layout import FloatArray
-from homing.planning.options import Options, best_options, narrow
+from homing.planning.compiled import compiled, inlined
+from homing.planning.layout import FloatArray, Rows
+from homing.planning.options import Options, best_options, count_option, narrow, worth_of
 
 _STEPS = 40
 _SEARCHES = 24
@@ -29,18 +29,52 @@ _REACH = 4.0
 _BENCH = 4096
 
 
+@inlined
+def add_outer(o: Any, p: Any, factor: Any, cell: Any, cost: Any, start: Any, row: Any, kind: Any, curve: Any) -> Any:
+    """Add factor · a bᵀ to curve, with a and b the units that options o and p use of each row."""
+    for d in range(cell.shape[1]):
+        c = cell[o, d]
+        if c < 0:
+            break
+        for e in range(start[c], start[c + 1]):
+            i = row[e]
+            a = factor if kind[i] == 0 else factor * cost[o, d, kind[i] - 1]
+            for g in range(cell.shape[1]):
+                b = cell[p, g]
+                if b < 0:
+                    break
+                for f in range(start[b], start[b + 1]):
+                    j = row[f]
+                    curve[i, j] += a if kind[j] == 0 else a * cost[p, g, kind[j] - 1]
+
+
 @compiled
 def smoothed(
-    first: Any, value: Any, start: Any, row: Any, amount: Any, price: Any, gamma: Any, use: Any, curve: Any, weight: Any
+    first: Any,
+    value: Any,
+    cell: Any,
+    cost: Any,
+    table: Any,
+    gamma: Any,
+    start: Any,
+    row: Any,
+    kind: Any,
+    counted: Any,
+    curve: Any,
+    weight: Any,
 ) -> Any:
-    """Smoothed best options; use (m,), its generalised Hessian (m, m) and the weights (O,) are written.
+    """Smoothed best options; what they use (1 + K, cells), its Hessian (m, m) and the weights (O,) are written.
 
     Projection onto the simplex: options whose weight would be negative are dropped until none is (Michelot 1986).
+
+    Args:
+        table: (1 + K, cells), of prices.
+        start, row, kind: the rows of each cell, and what each row counts.
 
     Returns:
         Σ over users of the smoothed best option, and by how much more the best one is worth than the weighted ones.
     """
-    use[:] = 0.0
+    counted[:] = 0.0
     curve[:] = 0.0
     total = 0.0
     lost = 0.0
@@ -52,9 +86,7 @@ def smoothed(
         begin = first[u]
         top, second, which = -np.inf, -np.inf, begin
         for o in range(begin, first[u + 1]):
-            r = value[o]
-            for e in range(start[o], start[o + 1]):
-                r -= amount[e] * price[row[e]]
+            r = worth_of(o, value, cell, cost, table)
             worth[o - begin] = r
             weight[o] = 0.0
             if r > top:
@@ -64,8 +96,7 @@ def smoothed(
         if second <= top - gamma:
             weight[which] = 1.0
             total += top - 0.5 * gamma
-            for e in range(start[which], start[which + 1]):
-                use[row[e]] += amount[e]
+            count_option(which, 1.0, cell, cost, counted)
             continue
         count, mass = 0, 0.0
         for o in range(begin, first[u + 1]):
@@ -84,6 +115,7 @@ def smoothed(
                     dropped += 1
             count -= dropped
             level = (mass - gamma) / count
+        # Curvature: Σ a aᵀ − (Σ a)(Σ a)ᵀ / count over the options with a weight, each with units a of the rows.
         for o in range(begin, first[u + 1]):
             if weight[o] == 0.0:
                 continue
@@ -91,19 +123,11 @@ def smoothed(
             weight[o] = x
             total += x * worth[o - begin] - 0.5 * gamma * x * x
             lost += x * (top - worth[o - begin])
-            for e in range(start[o], start[o + 1]):
-                i = row[e]
-                use[i] += x * amount[e]
-                for f in range(start[o], start[o + 1]):
-                    curve[i, row[f]] += amount[e] * amount[f] / gamma
-        for o in range(begin, first[u + 1]):
-            if weight[o] != 0.0:
-                for e in range(start[o], start[o + 1]):
-                    i = row[e]
-                    for p in range(begin, first[u + 1]):
-                        if weight[p] != 0.0:
-                            for f in range(start[p], start[p + 1]):
-                                curve[i, row[f]] -= amount[e] * amount[f] / (gamma * count)
+            count_option(o, x, cell, cost, counted)
+            add_outer(o, o, 1.0 / gamma, cell, cost, start, row, kind, curve)
+            for p in range(begin, first[u + 1]):
+                if weight[p] != 0.0:
+                    add_outer(o, p, -1.0 / (gamma * count), cell, cost, start, row, kind, curve)
     return total, lost
 
 
@@ -153,6 +177,7 @@ class Minimum:
 
 def minimise(
     options: Options,
+    rows: Rows,
     floor: FloatArray,
     ceiling: FloatArray,
     price: FloatArray,
@@ -165,6 +190,7 @@ def minimise(
 
     Args:
         options: of the open users.
+        rows: the limits.
         floor, ceiling: (m,) units that are left for them.
         price: (m,) where to begin.
         within: where prices may be.
@@ -173,7 +199,7 @@ def minimise(
         tolerance: largest deviation of use from its bound that is taken for none, in messages.
     """
     m = len(price)
-    point = _evaluate(options, floor, ceiling, within.clip(price), gamma)
+    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma)
     damping, passes = 1e-10, 1
     for _ in range(_STEPS):
         slope, moving = _slopes(point, floor, ceiling, within)
@@ -186,7 +212,7 @@ def minimise(
             moved = within.clip(point.price + step)
             start = np.where(point.price != 0.0, point.price, -slope)  # the side on which a price at zero may move
             moved = np.where(moved * start < 0.0, 0.0, moved)
-            trial = _evaluate(options, floor, ceiling, moved, gamma)
+            trial = _evaluate(options, rows, floor, ceiling, moved, gamma)
             passes += 1
             promised = float(slope @ (moved - point.price))
             if trial.dual <= point.dual + 1e-4 * min(promised, 0.0) and not np.array_equal(moved, point.price):
@@ -210,10 +236,14 @@ class _Point:
     lost: float
 
 
-def _evaluate(options: Options, floor: FloatArray, ceiling: FloatArray, price: FloatArray, gamma: float) -> _Point:
+def _evaluate(
+    options: Options, rows: Rows, floor: FloatArray, ceiling: FloatArray, price: FloatArray, gamma: float
+) -> _Point:
     m = len(price)
-    use, curve, weight = np.empty(m), np.empty((m, m)), np.empty(len(options.value))
-    total, lost = smoothed(*options.columns, price, gamma, use, curve, weight)
+    table, curve, weight = rows.tables(price), np.empty((m, m)), np.empty(len(options.value))
+    counted = np.empty(table.shape)
+    total, lost = smoothed(*options.columns, table, gamma, rows.start, rows.row, rows.cost, counted, curve, weight)
+    use = rows.usage(counted)
     up, down = price > 0.0, price < 0.0
     total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
     lost += float(np.abs(price[up] * (ceiling - use)[up]).sum() + np.abs(price[down] * (floor - use)[down]).sum())
@@ -272,6 +302,7 @@ class Finished:
 
 def descend(
     options: Options,
+    rows: Rows,
     floor: FloatArray,
     ceiling: FloatArray,
     price: FloatArray,
@@ -302,7 +333,7 @@ def descend(
     least = max(last, 1e-9 * gamma)
     fixed = np.zeros(len(price))
     while True:
-        minimum = minimise(options, floor, ceiling, price, within, scale, gamma, _TOLERANCE)
+        minimum = minimise(options, rows, floor, ceiling, price, within, scale, gamma, _TOLERANCE)
         passes += minimum.passes
         price = minimum.price
         if narrower and within.stops(price, whole):
@@ -316,23 +347,24 @@ def descend(
             ahead = whole.clip(price + (price - before[1]) * gamma / (before[0] - gamma))
             ahead = np.where(ahead * price < 0.0, 0.0, ahead)
             passes += 1
-            if _gap(options, floor, ceiling, ahead, minimum) <= enough:
+            if _gap(options, rows, floor, ceiling, ahead, minimum) <= enough:
                 return Finished(ahead, minimum, fixed + minimum.use, options, bench, passes)
         before = (gamma, price)
         narrower.append((options, floor, ceiling, within, fixed))
         within = whole.around(price, reach * gamma / scale)
-        use, options = narrow(options, within.low, within.high)
+        use, options = narrow(options, rows, within.low, within.high)
         floor, ceiling, fixed = floor - use, ceiling - use, fixed + use
         if len(options) >= _BENCH or len(bench) > 4 * _BENCH:
-            options = replace(options, origin=np.arange(len(options.value)))
-            bench = options
+            bench = options = options.restarted()
         gamma /= _SHRINK
 
 
-def _gap(options: Options, floor: FloatArray, ceiling: FloatArray, price: FloatArray, minimum: Minimum) -> float:
+def _gap(
+    options: Options, rows: Rows, floor: FloatArray, ceiling: FloatArray, price: FloatArray, minimum: Minimum
+) -> float:
     """By how much the dual at some prices lies above the value of the weights of a minimum."""
     best = np.empty(len(options), dtype=np.int64)
-    total: float = best_options(*options.columns, price, best)
+    total: float = best_options(*options.columns, rows.tables(price), best)
     up, down = price > 0.0, price < 0.0
     total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
     return total - float(minimum.weight @ options.value)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from homing.errors import HomingError, describe
 
 if TYPE_CHECKING:
-    from homing.planning.problem import PlanningProblem
+    pass
 
 
 @dataclass(frozen=True)
@@ -140,20 +140,3 @@ class InfeasibleFloorsError(HomingError, ValueError):
             for item in self.missed
         )
         super().__init__(f"{text} Lower it, or raise the budgets that it shares: {', '.join(plan.binding) or 'none'}.")
-
-
-def usage_of(problem: PlanningProblem, chosen: NDArray[np.int64], prices: NDArray[np.float64]) -> tuple[LimitUse, ...]:
-    """What the chosen candidates use of each limit, counted from the problem's own columns."""
-    columns = {name: column[chosen] for name, column in problem.codes.items()}
-    if problem.segments:
-        user = problem.user_of(chosen)
-        columns |= {name: column[user] for name, column in problem.segments.items()}
-    found = []
-    for position, limit in enumerate(problem.limits):
-        counts = np.ones(len(chosen), dtype=np.bool_)
-        for name, codes in problem.selected(limit).items():
-            counts &= columns[name] == codes[0] if len(codes) == 1 else np.isin(columns[name], codes)
-        used = counts.sum() if limit.cost is None else problem.costs[limit.cost][chosen][counts].sum(dtype=np.float64)
-        price = abs(float(prices[position]))
-        found.append(LimitUse(limit.label, position >= len(problem.budgets), float(limit.limit), float(used), price))
-    return tuple(found)

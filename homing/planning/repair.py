@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from homing.planning.compiled import compiled
+from homing.planning.compiled import compiled, inlined
 
 
 @compiled
@@ -56,7 +56,7 @@ def round_weights(
                 mean[row[e]] = 0.0
 
 
-@compiled
+@inlined
 def broken(j: Any, use: Any, floor: Any, ceiling: Any) -> Any:
     """Units by which a row is over or under."""
     if use > ceiling[j]:
@@ -171,26 +171,36 @@ def move_users(
 
 
 @compiled
-def gather(offsets: Any, pick: Any) -> Any:
-    """Rows that are chosen, rising, and the number of users who get nothing.
+def gather(offsets: Any, value: Any, cell: Any, costs: Any, pick: Any, begin: Any, end: Any, counted: Any) -> Any:
+    """What users from `begin` to before `end` get.
 
     Args:
-        offsets: (users + 1,).
         pick: (users, most), rows counted from the user's first; −1 for none.
+        counted: (1 + K, cells) out, to which messages and costs are added.
+
+    Returns:
+        The chosen rows, rising; the total of their values; the number of users who get nothing.
     """
     n, silent = 0, 0
-    for u in range(pick.shape[0]):
+    for u in range(begin, end):
         before = n
         for d in range(pick.shape[1]):
             n += pick[u, d] >= 0
         silent += n == before
     chosen = np.empty(n, np.int64)
     n = 0
-    for u in range(pick.shape[0]):
+    total = 0.0
+    for u in range(begin, end):
         before = n
         for d in range(pick.shape[1]):
             if pick[u, d] >= 0:
-                chosen[n] = offsets[u] + pick[u, d]
+                i = offsets[u] + pick[u, d]
+                chosen[n] = i
                 n += 1
-        chosen[before:n].sort()
-    return chosen, silent
+                total += value[i]
+                counted[0, cell[i]] += 1.0
+                for k in range(costs.shape[0]):
+                    counted[k + 1, cell[i]] += costs[k, i]
+        if n > before + 1:
+            chosen[before:n].sort()
+    return chosen, total, silent

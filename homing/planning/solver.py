@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from homing.planning.choosing import best_total, screen, steps
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
+from homing.planning.limits import Floor
 from homing.planning.newton import Finished, Interval, descend
-from homing.planning.options import Options, best_options, join, options_of
-from homing.planning.plan import InfeasibleFloorsError, Plan, usage_of
+from homing.planning.options import MOST_OPTIONS, Options, best_options, join, options_of
+from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan
 from homing.planning.problem import PlanningProblem
 from homing.planning.repair import gather, move_users, round_weights
 
@@ -32,6 +33,8 @@ BLOCK = 2**15
 _FIRST_SAMPLE = 4096
 _GROWTH = 8
 _ROUNDS = 30
+#: Users of a sample that are read together.
+_NEIGHBOURS = 16
 #: Half widths of the intervals, in standard deviations of the prices from a sample.
 _SURE = 3.0
 _ENOUGH = 1e-9
@@ -118,8 +121,9 @@ class _Search:
         price, deviation = self._begin(warm_start)
         gamma = self.worth / 8
         for size in [s for s in (_FIRST_SAMPLE * _GROWTH**i for i in range(20)) if 2 * s < n]:
-            screened, done = self._settle(self._sample(size), price, deviation, gamma, gamma / 4)
-            price, deviation = done.price, self._deviation(screened, done, size)
+            users = self._sample(size)
+            screened, done = self._settle(users, price, deviation, gamma, gamma / 4)
+            price, deviation = done.price, self._deviation(screened, done, len(users))
             gamma = max(gamma / 4, 1e-3 * self.worth)
         screened, done = self._settle(np.arange(n), price, deviation, gamma, 0.0)
         return self._rounded(screened, done)
@@ -138,7 +142,16 @@ class _Search:
             ceiling = self.rows.ceiling * share - screened.use
             enough = _ENOUGH * abs(screened.value + float(screened.options.value.sum()))
             done = descend(
-                screened.options, floor, ceiling, price, self.whole, self.scale, gamma, last=last, enough=enough
+                screened.options,
+                self.rows,
+                floor,
+                ceiling,
+                price,
+                self.whole,
+                self.scale,
+                gamma,
+                last=last,
+                enough=enough,
             )
             price = done.price
             if last or box.contains(self.rows.tables(price)):  # a sample's prices are about right in any case
@@ -148,9 +161,8 @@ class _Search:
     def _screen(self, users: IntArray, box: Box) -> Screened:
         def visit(block: IntArray) -> tuple[float, FloatArray, Options]:
             counted = np.zeros(box.low.shape)
-            value, _ = screen(*self.layout.columns, block, box.low, box.high, self.pick, counted)
-            still = block[self.pick[block, 0] == -2]
-            return value, counted, options_of(self.layout, still, box.low, box.high)
+            value, *found = screen(*self.layout.columns, block, box.low, box.high, self.pick, counted, MOST_OPTIONS)
+            return value, counted, options_of(self.layout, *found)
 
         parts = list(self.pool.map(visit, _blocks(users)))
         counted = np.sum([part[1] for part in parts], axis=0)
@@ -182,12 +194,14 @@ class _Search:
         return price, self.rows.spread(np.diag(np.square(width)))
 
     def _sample(self, size: int) -> IntArray:
-        """Users spread evenly over all, one at random from each part."""
+        """Users spread evenly over all: from each part a few neighbours at random, which are read in one go."""
         n = self.layout.n_users
         if size >= n:
             return np.arange(n)
-        out: IntArray = ((np.arange(size) + self.rng.random(size)) * (n / size)).astype(np.int64)
-        return out
+        parts = max(min(size, 1024), size // _NEIGHBOURS)
+        each = size // parts
+        begin = ((np.arange(parts) + self.rng.random(parts)) * ((n - each) / parts)).astype(np.int64)
+        return np.unique(begin[:, None] + np.arange(each))
 
     def _typical_value(self, users: IntArray) -> float:
         """Mean of the best value of users, where one is above 0; of the absolute values where none is."""
@@ -232,18 +246,20 @@ class _Search:
     def _rounded(self, screened: Screened, done: Finished) -> Plan:
         rows, layout = self.rows, self.layout
         options, price = screened.options, done.price
+        tables = rows.tables(price)
         best = np.empty(len(options), dtype=np.int64)
-        best_options(*options.columns, price, best)
-        use = screened.use + options.usage(best, len(rows))
-        self.pick[options.user] = self._picked(options, best)
+        best_options(*options.columns, tables, best)
+        use = screened.use + options.usage(best, rows)
+        self._pick(options, best)
         bench = done.bench
+        entries = bench.entries(rows)
         best = np.empty(len(bench), dtype=np.int64)
-        best_options(*bench.columns, price, best)
+        best_options(*bench.columns, tables, best)
         last = np.empty(len(done.options), dtype=np.int64)
-        round_weights(*done.options.columns, done.minimum.weight, self.scale, last)
+        round_weights(*done.options.entries(rows), done.minimum.weight, self.scale, last)
         choice = best.copy()
         choice[np.searchsorted(bench.user, done.options.user)] = done.options.origin[last]
-        use += bench.usage(choice, len(rows)) - bench.usage(best, len(rows))
+        use += bench.usage(choice, rows) - bench.usage(best, rows)
 
         # What is summed in another order may differ in the last digits.
         slack = np.where(rows.cost > 0, 1e-9, 0.0)
@@ -251,33 +267,52 @@ class _Search:
         ceiling = np.where(np.isfinite(rows.ceiling), rows.ceiling * (1 - slack), rows.ceiling)
         for filling in (False, True):
             for _ in range(_ROUNDS):
-                if not move_users(*bench.columns, price, self.scale, floor, ceiling, choice, use, filling):
+                if not move_users(*entries, price, self.scale, floor, ceiling, choice, use, filling):
                     break
-        self.pick[bench.user] = self._picked(bench, choice)
+        self._pick(bench, choice)
 
-        tables = rows.tables(price)
         bound = screened.value - float(price @ screened.use) + rows.bound(price)
         bound += sum(self.pool.map(lambda users: best_total(*layout.columns, users, tables), _blocks(options.user)))
-        chosen, n_silent = gather(layout.offsets, self.pick)
+        chosen, value, used, n_silent = self._gathered()
         prices = self._of_limits(price)
         plan = Plan(
             chosen=chosen,
             prices=prices,
-            value=float(layout.value[chosen].sum(dtype=np.float64)),
+            value=value,
             upper_bound=bound,
-            usage=usage_of(self.problem, chosen, prices),
+            usage=tuple(
+                LimitUse(limit.label, isinstance(limit, Floor), float(limit.limit), float(units), abs(float(p)))
+                for limit, units, p in zip(self.problem.limits, used[rows.of_limit], prices, strict=True)
+            ),
             n_users=layout.n_users,
             n_silent=n_silent,
-            n_repaired=int((choice != best).sum()),
+            n_repaired=self._worse(bench, choice, best, tables),
         )
         if any(item.missing > 0 for item in plan.usage):
             raise InfeasibleFloorsError(plan)
         return plan
 
-    def _picked(self, options: Options, choice: IntArray) -> IntArray:
+    def _worse(self, options: Options, choice: IntArray, best: IntArray, tables: FloatArray) -> int:
+        """How many users get an option that is worth less at the prices than their best one."""
+        lost = options.worth(best, tables) - options.worth(choice, tables)
+        return int((lost > 1e-7 * self.worth).sum())
+
+    def _gathered(self) -> tuple[IntArray, float, FloatArray, int]:
+        """Chosen rows, their value, the units (m,) that they use, and how many users get nothing."""
+        layout = self.layout
+
+        def visit(block: IntArray) -> tuple[IntArray, float, FloatArray, int]:
+            counted = np.zeros((1 + self.rows.n_costs, len(self.rows.start) - 1))
+            begin, end = (block[0], block[-1] + 1) if len(block) else (0, 0)
+            found = gather(layout.offsets, layout.value, layout.cell, layout.costs, self.pick, begin, end, counted)
+            return found[0], found[1], counted, found[2]
+
+        chosen, values, counts, silent = zip(*self.pool.map(visit, _blocks(np.arange(layout.n_users))), strict=True)
+        return np.concatenate(chosen), float(sum(values)), self.rows.usage(np.sum(counts, axis=0)), int(sum(silent))
+
+    def _pick(self, options: Options, choice: IntArray) -> None:
         item = options.item[choice]
-        out: IntArray = np.where(item >= 0, item - self.layout.offsets[options.user][:, None], -1)
-        return out
+        self.pick[options.user] = np.where(item >= 0, item - self.layout.offsets[options.user][:, None], -1)
 
     def _of_limits(self, price: FloatArray) -> FloatArray:
         """Prices of the problem's limits: a row's price is its budget's where it is above 0, else its floor's."""

@@ -171,7 +171,9 @@ def tabulated_p_value(
         for day in np.flatnonzero(np.diff(row, prepend=0.0) > 0):
             # Rising with the quantile: where a family's bounds cross each other, the larger level is told.
             column = np.maximum.accumulate(bounds[:, day])
-            kept = np.isfinite(column) & (np.diff(column, prepend=-np.inf) > 0)
+            # A level that cannot be reached yet has an infinite bound; it is never told.
+            before = np.concatenate([[-np.inf], column[:-1]])
+            kept = np.isfinite(column) & (column > before)
             low, high = column[kept][0], column[kept][-1]
             at = flat[members, day]
             quantile = PchipInterpolator(column[kept], _QUANTILES[kept])(np.clip(at, low, high))

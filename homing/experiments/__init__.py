@@ -10,7 +10,8 @@ from __future__ import annotations
 from homing.experiments.analysis import analyze
 from homing.experiments.assignment import Assignment, Layer
 from homing.experiments.baseline import Baseline, MetricBaseline
-from homing.experiments.certify import Certificate, simulate_aa, simulate_power
+from homing.experiments.certificate import Certificate
+from homing.experiments.certify import simulate_aa, simulate_aa_on, simulate_power
 from homing.experiments.corrections import Adjustment, Corrections, correct
 from homing.experiments.decision import ShipDecision, TreatmentDecision, decide
 from homing.experiments.decomposition import Decomposition, Term, decompose
@@ -25,6 +26,7 @@ from homing.experiments.exposure import (
 )
 from homing.experiments.heterogeneity import SegmentEffect, SegmentEffects, segment_effects
 from homing.experiments.holdout import HoldoutReadout, SystemEffect, read_holdout
+from homing.experiments.interference import BudgetReading, BudgetSplit, SendCounts, read_budget
 from homing.experiments.intervals import RatioSet
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
 from homing.experiments.monitoring import (
@@ -67,6 +69,8 @@ __all__ = [
     "Assignment",
     "Baseline",
     "BreakEven",
+    "BudgetReading",
+    "BudgetSplit",
     "Certificate",
     "Comparison",
     "ComparisonPath",
@@ -105,6 +109,7 @@ __all__ = [
     "Scorecard",
     "SegmentEffect",
     "SegmentEffects",
+    "SendCounts",
     "ShipDecision",
     "SufficientStatistics",
     "SurrogateEffect",
@@ -131,11 +136,13 @@ __all__ = [
     "progressive_effect",
     "reachable_at",
     "reachable_days",
+    "read_budget",
     "read_exposures",
     "read_holdout",
     "read_reachability",
     "segment_effects",
     "simulate_aa",
+    "simulate_aa_on",
     "simulate_power",
     "switchback_periods",
     "validate_surrogate",

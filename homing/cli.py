@@ -1,4 +1,4 @@
-"""The command line: `homing log | datasets | ope | gate | plan | world`. A mistake gets one sentence."""
+"""The command line: `homing log | datasets | ope | gate | plan | experiment | world`. A mistake gets one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from homing import __version__
 from homing.errors import HomingError, describe
 
 #: Rooms that bring commands; each has a `cli` module with `add_commands(subparsers)`.
-ROOMS = ("log", "datasets", "ope", "promotion", "planning", "simulation")
+ROOMS = ("log", "datasets", "ope", "promotion", "planning", "experiments", "simulation")
 
 
 def build_parser() -> argparse.ArgumentParser:

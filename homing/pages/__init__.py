@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from homing.pages.canvas import ticks
 from homing.pages.forest import Bar, forest_svg
+from homing.pages.lines import Line, lines_svg
 from homing.pages.page import page
 from homing.pages.text import decimals, number, parts, percent, table
 
-__all__ = ["Bar", "decimals", "forest_svg", "number", "page", "parts", "percent", "table", "ticks"]
+__all__ = [
+    "Bar",
+    "Line",
+    "decimals",
+    "forest_svg",
+    "lines_svg",
+    "number",
+    "page",
+    "parts",
+    "percent",
+    "table",
+    "ticks",
+]

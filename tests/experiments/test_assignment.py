@@ -168,6 +168,18 @@ def test_the_holdout_is_one_for_all_experiments_and_comes_first() -> None:
     assert held[0] < set(np.flatnonzero(Assignment("three", HALVES, holdout=0.2).codes(IDS) == -2).tolist())
 
 
+def test_a_plan_assigns_as_its_assignment_does() -> None:
+    one = plan(salt="s", holdout=0.05)
+    codes = Assignment.of(one).codes(IDS[:200])
+    assert [one.assign(unit) for unit in IDS[:200]] == [None if c < 0 else ["control", "warm"][c] for c in codes]
+    layer = Layer("inbox").with_experiment("greeting", 0.5)
+    assert plan(layer="inbox").assign(IDS[0], layer=layer) == Assignment("greeting", HALVES, layer=layer).variant(
+        IDS[0]
+    )
+    with pytest.raises(InvalidInputError, match="layer == None, must be 'inbox', as in plan 'greeting'"):
+        plan(layer="inbox").assign(IDS[0])
+
+
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 

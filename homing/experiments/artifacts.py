@@ -1,0 +1,143 @@
+"""From files to a decision: what the command line and the pipeline step do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from homing.errors import InvalidInputError, describe
+from homing.experiments.analysis import analyze
+from homing.experiments.days import Day
+from homing.experiments.decision import ShipDecision, decide
+from homing.experiments.exposure import COLUMNS, for_analysis
+from homing.experiments.plan import ExperimentPlan
+from homing.experiments.report import experiment_page
+from homing.experiments.scorecard import Scorecard
+from homing.experiments.statistics import SufficientStatistics
+
+
+@dataclass(frozen=True)
+class Readout:
+    """An experiment as of a day: what was found, and what follows.
+
+    Attributes:
+        plan: the experiment's.
+        scorecard: every comparison and quality test.
+        decision: the rule's answer.
+    """
+
+    plan: ExperimentPlan
+    scorecard: Scorecard
+    decision: ShipDecision
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for strict JSON."""
+        return {
+            "plan": self.plan.to_dict(),
+            "scorecard": self.scorecard.to_dict(),
+            "decision": self.decision.to_dict(),
+        }
+
+    def write(self, folder: str | Path, *, notes: Sequence[str] = ()) -> None:
+        """Write `experiment.json` and `experiment.html` into a folder, each whole or not at all.
+
+        Args:
+            folder: made if missing.
+            notes: what a reader of the page must know of the data.
+        """
+        out = Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "experiment.json", self.to_dict())
+        page = experiment_page(self.scorecard, self.plan, self.decision, notes=notes)
+        _replace(out / "experiment.html", page)
+
+
+def read_out(
+    plan: ExperimentPlan | str | Path,
+    data: Any,
+    *,
+    exposures: Any = None,
+    aggregates: bool = False,
+    as_of: Day | None = None,
+) -> Readout:
+    """Analyse an experiment and decide.
+
+    Args:
+        plan: or its YAML file.
+        data: a table, or a file or folder (`read_table`): one row a unit.
+        exposures: table or file of exposures, where the data hold outcomes alone; an exposure log is checked against
+            the plan's digest.
+        aggregates: the data hold sums by variant and day, as a warehouse makes them, not units.
+        as_of: the day until which outcomes are complete; the last day of exposure when not given.
+
+    Raises:
+        InvalidInputError: if the plan or the data break a bound, or they do not belong together.
+
+    Example:
+        >>> import numpy as np, polars as pl
+        >>> from homing.experiments import MDE, Metric
+        >>> plan = ExperimentPlan("greeting", success=[(Metric("orders", "mean", "orders"), MDE(rel=0.1))])
+        >>> rng = np.random.default_rng(0)
+        >>> warm = rng.random(4000) < 0.5
+        >>> found = read_out(plan, pl.DataFrame({
+        ...     "user_id": np.arange(4000), "variant": np.where(warm, "treatment", "control"),
+        ...     "orders": rng.poisson(np.where(warm, 1.2, 1.0))}))
+        >>> found.decision.verdict, found.scorecard.n
+        ('ship', {'control': 1969, 'treatment': 2031})
+    """
+    plan = plan if isinstance(plan, ExperimentPlan) else ExperimentPlan.from_yaml(plan)
+    statistics = statistics_of(plan, data, exposures=exposures, aggregates=aggregates)
+    card = analyze(statistics, plan, as_of=as_of)
+    return Readout(plan, card, decide(card, plan))
+
+
+def statistics_of(
+    plan: ExperimentPlan, data: Any, *, exposures: Any = None, aggregates: bool = False
+) -> SufficientStatistics:
+    """Sufficient statistics of tables or files; arguments as in `read_out`."""
+    frame = read_table(data) if isinstance(data, str | Path) else data
+    if aggregates:
+        if exposures is not None:
+            step = "Sums by variant and exposure day hold their exposures already."
+            raise InvalidInputError(describe("exposures", "given", "must not be, with aggregates", step))
+        return SufficientStatistics.from_aggregates(frame, plan)
+    if exposures is not None:
+        exposures = read_table(exposures) if isinstance(exposures, str | Path) else exposures
+        names = exposures.collect_schema().names() if hasattr(exposures, "collect_schema") else exposures.columns
+        if set(COLUMNS) <= set(names):
+            exposures = for_analysis(exposures.collect() if hasattr(exposures, "collect") else exposures, plan)
+    return SufficientStatistics.from_frame(frame, plan, exposures=exposures)
+
+
+def read_table(path: str | Path) -> Any:
+    """A Polars LazyFrame of a Parquet or CSV file, or of a folder of Parquet files.
+
+    Raises:
+        InvalidInputError: if there is no such file, or it has another ending.
+    """
+    import polars as pl
+
+    path = Path(path)
+    if path.is_dir():
+        return pl.scan_parquet(path / "**" / "*.parquet")
+    if not path.is_file():
+        raise InvalidInputError(describe("data", str(path), "must be a file or a folder", "Check the path."))
+    if path.suffix == ".csv":
+        return pl.scan_csv(path, try_parse_dates=True)
+    if path.suffix == ".parquet":
+        return pl.scan_parquet(path)
+    raise InvalidInputError(describe("data", str(path), "must end with .parquet or .csv", "Convert it to Parquet."))
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write strict JSON, whole or not at all."""
+    _replace(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from homing.errors import InvalidInputError, UnknownNameError
+from homing.errors import InvalidInputError, SupportError, UnknownNameError
 from homing.experiments import (
     MDE,
     NIM,
@@ -23,9 +23,11 @@ from homing.experiments import (
     Metric,
     PreExposureBias,
     SampleRatio,
+    Window,
 )
 from homing.experiments.baseline import Baseline, MetricBaseline
-from homing.experiments.certify import share, simulate_aa, simulate_power
+from homing.experiments.certificate import share
+from homing.experiments.certify import simulate_aa, simulate_aa_on, simulate_power
 from homing.experiments.corrections import Corrections
 from homing.experiments.draws import correlations, shared_control, z_paths
 from homing.experiments.rule import rejected_so_far
@@ -157,6 +159,20 @@ def test_quality_tests_are_invalid_at_their_level(rng):
     assert level == pytest.approx(0.19 / 4)
     found = simulate_aa(plan, rng=rng, n=N, information=[1.0]).verdicts["invalid"]
     assert found == pytest.approx(1 - (1 - level) ** 2, abs=3.9 * np.sqrt(level * 2 / N))
+
+
+def test_real_units_keep_the_rate_too(rng):
+    """Ten alike units a team, assigned by team, and the same units one by one; 3.9 standard errors of 40 are .135."""
+    teams = np.repeat(np.arange(80), 10)
+    history = {"team": teams.astype(str), "seen": rng.normal(size=80)[teams] + 0.1 * rng.normal(size=800)}
+    seen = Metric("seen", "mean", "seen", window=Window(7))
+    by_unit = ExperimentPlan("teams", success=[(seen, MDE(rel=0.1))], quality=())
+    for plan in (by_unit, replace(by_unit, cluster="team"), by_unit.sized(2000)):
+        found = simulate_aa_on(plan, history, rng=rng, n=40, looks=1)
+        assert found.ship.value <= 0.05 + 0.135
+        assert found.n == 40 and set(found.superior) == {"seen"}
+    with pytest.raises(SupportError, match="units of the history == 800, must be >= 900"):
+        simulate_aa_on(by_unit, history, rng=rng, looks=900)
 
 
 def test_paths_have_the_correlations_asked_for(rng):

@@ -29,7 +29,8 @@ from homing.experiments import (
 )
 from homing.experiments.certify import simulate_power
 from homing.experiments.decision import decide
-from homing.experiments.rule import FUTILITY, HARM, SHIP, VERDICTS
+from homing.experiments.plan_model import PlanModel
+from homing.experiments.rule import FUTILITY, HARM, SHIP, VERDICTS, judge_looks
 
 ORDERS, REACHED, LATENCY = (Metric(name, "mean", name) for name in ("orders", "reached", "latency"))
 TESTS = {"superior": {"success"}, "non_inferior": {"guardrail"}, "inferior": {"success", "guardrail", "deterioration"}}
@@ -267,16 +268,14 @@ def test_refuses_the_scorecard_of_another_plan():
 
 def test_says_the_same_as_the_rule_that_certifies(rng):
     """15 random paths, drifting all ways: the verdict at every look is that of simulated experiments (one rule)."""
-    from homing.experiments.certify import _Model
-
     plan = make_plan(variants={"control": 0.5, "a": 0.3, "b": 0.2})
     t = np.array([0.25, 0.5, 0.75, 1.0])
-    model = _Model(plan, plan.corrections, t, {}, plan.treatments, None)
+    model = PlanModel(plan, plan.corrections, t, {}, plan.treatments, None)
     design = 2.9
     model.design = np.where(np.isfinite(model.design), design, model.design)
     steps = rng.normal(size=(15, 4, 2, 3)) * 0.5 + rng.normal(scale=2.0, size=(15, 1, 2, 3)) * 0.25
     z = steps.cumsum(axis=1) / np.sqrt(t)[:, None, None]
-    codes = model.judge(z, np.zeros((15, 4), dtype=bool))
+    codes = judge_looks(*model.paths(z), np.zeros((15, 4), dtype=bool))
     assert {SHIP, HARM, FUTILITY} <= set(codes.ravel().tolist())
     for number in range(15):
         for look in (2, 4):

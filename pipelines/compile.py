@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("training", "retraining", "planning")
+NAMES = ("training", "retraining", "planning", "experiment")
 COMPILED = Path(__file__).parent / "compiled"
 
 
@@ -16,11 +16,17 @@ def compile_pipeline(name: str, path: Path) -> Path:
     """Compile one pipeline by name; returns `path`."""
     from kfp import compiler
 
+    from pipelines.experiment import experiment_readout
     from pipelines.planning import planning
     from pipelines.retraining import retraining
     from pipelines.training import training
 
-    pipelines = {"training": training, "retraining": retraining, "planning": planning}
+    pipelines = {
+        "training": training,
+        "retraining": retraining,
+        "planning": planning,
+        "experiment": experiment_readout,
+    }
     compiler.Compiler().compile(pipelines[name], str(path))
     return path
 

@@ -8,6 +8,7 @@ and the outcomes are the only contract with the rest: any experiment can be anal
 from __future__ import annotations
 
 from homing.experiments.analysis import analyze
+from homing.experiments.artifacts import Readout, read_out
 from homing.experiments.assignment import Assignment, Layer
 from homing.experiments.baseline import Baseline, MetricBaseline
 from homing.experiments.certificate import Certificate
@@ -104,6 +105,7 @@ __all__ = [
     "Reachability",
     "ReachabilityReadout",
     "ReachableTime",
+    "Readout",
     "SampleRatio",
     "SampleSize",
     "Scorecard",
@@ -139,6 +141,7 @@ __all__ = [
     "read_budget",
     "read_exposures",
     "read_holdout",
+    "read_out",
     "read_reachability",
     "segment_effects",
     "simulate_aa",

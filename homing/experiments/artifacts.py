@@ -41,6 +41,22 @@ class Readout:
             "decision": self.decision.to_dict(),
         }
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Units by variant, and each effect with its interval, nested by metric and treatment: for a tracker."""
+        effects: dict[str, dict[str, Any]] = {}
+        for item in self.scorecard.comparisons:
+            found = item.difference
+            effects.setdefault(item.metric.name, {})[item.treatment] = {
+                "difference": found.value,
+                "lower": found.lower,
+                "upper": found.upper,
+                "information": item.information_fraction,
+                **{f"{name}_p": test.sequential_p_value for name, test in item.tests.items()},
+            }
+        quality = {item.name: item.p_value for item in self.scorecard.quality}
+        return {"units": dict(self.scorecard.n), "quality_p": quality, **effects}
+
     def write(self, folder: str | Path, *, notes: Sequence[str] = ()) -> None:
         """Write `experiment.json` and `experiment.html` into a folder, each whole or not at all.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 COMPONENTS = Path(__file__).resolve().parents[2] / "components"
-STEPS = ("prepare", "train", "evaluate", "gate", "register", "plan")
+STEPS = ("prepare", "train", "evaluate", "gate", "register", "plan", "experiment")
 
 
 def function(name: str) -> ast.FunctionDef:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from homing.errors import InvalidInputError, SupportError, UnknownNameError
-from homing.experiments import Metric
+from homing.experiments import ExperimentPlan, Metric, SufficientStatistics
 from homing.experiments.decomposition import Decomposition, decompose
 from homing.experiments.decomposition.funnel import log_mean_terms, shapley_terms
 from homing.experiments.decomposition.mix_rate import kitagawa_terms
@@ -156,6 +156,35 @@ def test_parts_count_each_unit_once() -> None:
     check_sums(found)
     with pytest.raises(InvalidInputError, match="Use how='parts'"):
         decompose(rows, ORDERS, "mix_rate", baseline="a", comparison="b", by=["channel"], unit="unit")
+
+
+@pytest.mark.parametrize("metric", [ORDERS, Metric("rate", "ratio", "orders", "sends")], ids=["mean", "ratio"])
+def test_statistics_give_what_rows_give(metric: Metric) -> None:
+    rng = np.random.default_rng(8)
+    n = 900
+    sends = rng.poisson(5, n) + 1
+    rows = pl.DataFrame(
+        {
+            "user_id": np.arange(n),
+            "variant": np.array(["a", "b", "c"])[rng.integers(0, 3, n)],
+            "country": rng.choice(["DE", "FR", "SE"], n),
+            "sends": sends,
+            "orders": 1e4 + rng.binomial(sends, 0.3),
+        }
+    )
+    plan = ExperimentPlan("e", success=[metric], variants={"a": 0.4, "b": 0.3, "c": 0.3}, strata="country")
+    groups = {"baseline": "a", "comparison": "c"}
+    one = decompose(rows, metric, "mix_rate", **groups, by=["country"])
+    two = decompose(SufficientStatistics.from_frame(rows, plan), metric.name, "mix_rate", **groups, plan=plan)
+    assert [item.name for item in two.terms] == [item.name for item in one.terms]
+    scale = one.movement.std_error
+    for first, second in zip((*one.terms, one), (*two.terms, two), strict=True):
+        left, right = (getattr(each, "estimate", None) or each.movement for each in (first, second))
+        assert right.value == pytest.approx(left.value, abs=1e-8 * scale)
+        assert right.std_error == pytest.approx(left.std_error, rel=1e-6)
+    assert two.before == pytest.approx(one.before, rel=1e-12)
+    with pytest.raises(InvalidInputError, match="Decompose the rows"):
+        decompose(SufficientStatistics.from_frame(rows, plan), metric, "parts", **groups, plan=plan)
 
 
 def segment_rows(rng: np.random.Generator, n: int, gain: float) -> dict[str, object]:

@@ -10,12 +10,16 @@ import numpy as np
 from homing.checks import check_one_of, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.experiments.columns import Columns
+from homing.experiments.days import Day
+from homing.experiments.decomposition.from_statistics import mix_rate_of_statistics
 from homing.experiments.decomposition.funnel import METHODS, funnel
 from homing.experiments.decomposition.mix_rate import mix_rate, parts
 from homing.experiments.decomposition.result import Decomposition
 from homing.experiments.decomposition.rows import Rows
 from homing.experiments.decomposition.segments import segments
 from homing.experiments.metrics import Metric
+from homing.experiments.plan import ExperimentPlan
+from homing.experiments.statistics import SufficientStatistics
 
 How = Literal["funnel", "mix_rate", "parts", "segments"]
 HOWS = ("funnel", "mix_rate", "parts", "segments")
@@ -23,7 +27,7 @@ HOWS = ("funnel", "mix_rate", "parts", "segments")
 
 def decompose(
     data: Any,
-    metric: Metric,
+    metric: Metric | str,
     how: How,
     *,
     baseline: str,
@@ -37,6 +41,8 @@ def decompose(
     depth: int = 2,
     level: float = 0.95,
     rng: np.random.Generator | None = None,
+    plan: ExperimentPlan | None = None,
+    as_of: Day | None = None,
 ) -> Decomposition:
     """Why a metric differs between two variants, or between two periods, as terms that add up to the difference.
 
@@ -53,9 +59,10 @@ def decompose(
 
     Args:
         data: rows of units: a Polars, pandas or Arrow table, or a mapping of arrays. One row a unit and group; with
-            `unit`, any number of rows (a unit without outcomes has a row of zeros).
-        metric: a proportion, a mean or a ratio; names its columns. For `funnel` its numerator is the last stage, and
-            its denominator, if it has one, stands before the first.
+            `unit`, any number of rows (a unit without outcomes has a row of zeros). Or `SufficientStatistics`, for
+            `mix_rate` by the strata of their plan.
+        metric: a proportion, a mean or a ratio, or its name in the plan; names its columns. For `funnel` its numerator
+            is the last stage, and its denominator, if it has one, stands before the first.
         how: see the table.
         baseline: value of `group` from which the metric moved.
         comparison: value of `group` to which it moved.
@@ -68,6 +75,8 @@ def decompose(
         depth: for `segments`: columns that one segment can combine, 1 or 2.
         level: of the intervals.
         rng: for `segments`: which half of the units is searched.
+        plan: needed for statistics, and where the metric is given by name.
+        as_of: for statistics: the day until which outcomes are complete; by default the last day of exposure.
 
     Raises:
         InvalidInputError: an argument does not fit `how`, or a column is missing or not numeric.
@@ -92,9 +101,21 @@ def decompose(
     check_one_of("how", how, HOWS)
     check_one_of("method", method, tuple(METHODS))
     check_probability("level", level)
+    if isinstance(metric, str):
+        if plan is None:
+            raise InvalidInputError(describe("plan", None, "must be given where the metric is a name", "Pass plan=."))
+        metric = plan.metric(metric)
     if metric.kind == "quantile":
         bound = "must be additive: a proportion, a mean or a ratio"
         raise InvalidInputError(describe(f"kind of metric {metric.name!r}", metric.kind, bound))
+    if isinstance(data, SufficientStatistics):
+        if how != "mix_rate" or by or plan is None:
+            asked = (how, tuple(by), None if plan is None else plan.name)
+            bound = "must be 'mix_rate', no columns, and the plan for statistics, which are by stratum"
+            raise InvalidInputError(describe("(how, by, plan)", asked, bound, "Decompose the rows."))
+        return mix_rate_of_statistics(
+            data, plan, metric, baseline=baseline, comparison=comparison, as_of=as_of, level=level
+        )
     if (how == "funnel") != bool(stages) or (how == "funnel") == bool(by):
         given = (tuple(stages), tuple(by))
         raise InvalidInputError(describe(f"(stages, by) of {how!r}", given, "must be stages for a funnel, else by"))

@@ -37,7 +37,7 @@ def funnel(
 
     before = ("unit" if base is None else base, *stages[:-1])
     return assemble(
-        rows,
+        rows.movement,
         "funnel",
         means.through(terms if base is None else per_base),
         means.df,

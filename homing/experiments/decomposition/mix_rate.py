@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from homing.experiments.decomposition.means import PairedMeans
 from homing.experiments.decomposition.result import Decomposition, assemble
-from homing.experiments.decomposition.rows import Rows
+from homing.experiments.decomposition.rows import Movement, Rows
 
 Numbers = NDArray[np.inexact]
 
@@ -21,8 +21,14 @@ def mix_rate(rows: Rows, level: float) -> Decomposition:
     values = np.column_stack([rows.top - rows.pooled * rows.bottom, rows.bottom])
     places = np.column_stack([segment, segment + count])
     means = PairedMeans.of_rows(rows.compared, rows.units, places, values, 2 * count)
+    return mix_rate_of(means, rows.movement, names, level)
+
+
+def mix_rate_of(means: PairedMeans, movement: Movement, names: list[str], level: float) -> Decomposition:
+    """Mix and rate terms of segments' means: numerators about the pooled rate, then denominators."""
+    count = len(names)
     return assemble(
-        rows,
+        movement,
         "mix_rate",
         means.through(kitagawa_terms),
         means.df,
@@ -41,7 +47,7 @@ def parts(rows: Rows, level: float) -> Decomposition:
     values = np.column_stack([rows.top, rows.bottom])
     means = PairedMeans.of_rows(rows.compared, rows.units, places, values, count + 1)
     return assemble(
-        rows,
+        rows.movement,
         "parts",
         means.through(contributions),
         means.df,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from homing.errors import unknown_name
 from homing.estimates import Estimate
-from homing.experiments.decomposition.rows import Rows
+from homing.experiments.decomposition.rows import Movement
 from homing.experiments.intervals import with_t
 
 FloatArray = NDArray[np.float64]
@@ -134,7 +134,7 @@ class Decomposition:
 
 
 def assemble(
-    rows: Rows,
+    of: Movement,
     how: str,
     found: tuple[FloatArray, FloatArray],
     df: int,
@@ -165,9 +165,8 @@ def assemble(
             names, parts, segments, values, variances, tests, strict=True
         )
     )
-    before, after = rows.before_after
     return Decomposition(
-        rows.metric.name, how, rows.baseline, rows.comparison, before, after, movement, terms, covariance, notes
+        of.metric, how, of.baseline, of.comparison, of.before, of.after, movement, terms, covariance, notes
     )
 
 

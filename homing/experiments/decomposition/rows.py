@@ -15,6 +15,25 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Movement:
+    """A metric in two groups.
+
+    Attributes:
+        metric: its name.
+        baseline: name of the group that it moved from.
+        comparison: name of the group that it moved to.
+        before: the metric in the baseline.
+        after: the metric in the comparison group.
+    """
+
+    metric: str
+    baseline: str
+    comparison: str
+    before: float
+    after: float
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """The n rows of a baseline and a comparison group.
@@ -81,14 +100,15 @@ class Rows:
         return float(self.top.sum() / self.bottom.sum())
 
     @property
-    def before_after(self) -> tuple[float, float]:
-        """The metric in each group."""
+    def movement(self) -> Movement:
+        """What is decomposed."""
         top = np.bincount(self.compared, weights=self.top, minlength=2)
         bottom = np.bincount(self.compared, weights=self.bottom, minlength=2)
         for name, value in zip((self.baseline, self.comparison), bottom.tolist(), strict=True):
             if value <= 0:
                 raise InvalidInputError(describe(f"sum of the denominator in group {name!r}", value, "must be > 0"))
-        return float(top[0] / bottom[0]), float(top[1] / bottom[1])
+        before, after = float(top[0] / bottom[0]), float(top[1] / bottom[1])
+        return Movement(self.metric.name, self.baseline, self.comparison, before, after)
 
     def crossed(self) -> tuple[IntArray, list[str]]:
         """The segment of each row, (n,), one for each combination of the columns of `by` that occurs, and names."""

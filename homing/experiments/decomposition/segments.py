@@ -73,7 +73,7 @@ def _tell(rows: Rows, cells: list[Cell], level: float) -> Decomposition:
     places = np.column_stack([segment, np.full(len(y), rest + 1)])
     means = PairedMeans.of_rows(rows.compared, rows.units, places, np.column_stack([y, rows.bottom]), rest + 2)
     return assemble(
-        rows,
+        rows.movement,
         "segments",
         means.through(contributions),
         means.df,

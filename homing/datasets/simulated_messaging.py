@@ -29,8 +29,8 @@ CARD = Card(
         "the truth beside them is of users who live with a policy for months. Where they disagree, the second is "
         "right.",
         "What wears users out shows after weeks: a policy can win every decision and lose its users.",
-        "Outcomes count until the user's next decision. A message uses up what waited and so puts that decision off: it "
-        "gathers more of all outcomes, sessions and losses alike.",
+        "Outcomes count until the user's next decision. A message uses up what waited and so puts that decision off: "
+        "it gathers more of all outcomes, sessions and losses alike.",
         "Leaving and closed channels are rare (a few in a thousand decisions): expect wide intervals.",
     ),
     files="left out: nothing is read",

@@ -22,7 +22,7 @@ from homing.experiments.draws import correlations, schedule, shared_control, z_p
 from homing.experiments.metrics import Metric
 from homing.experiments.plan_model import PlanModel
 from homing.experiments.rule import judge_looks
-from homing.experiments.rule_inputs import invalid_looks, scorecard_paths
+from homing.experiments.rule_inputs import judge_scorecard, scorecard_paths
 from homing.experiments.sample_size import SampleSize
 from homing.experiments.statistics import SufficientStatistics
 
@@ -177,9 +177,8 @@ def simulate_aa_on(
         if plan.cluster is not None:
             units = units.with_columns(pl.col("variant").first().over(plan.cluster))
         card = analyze(SufficientStatistics.from_frame(units, ended), ended)
-        paths = scorecard_paths(card, ended)
-        codes = judge_looks(*paths, invalid_looks(card))
-        tally.add(codes[None], paths[0].rejected[None], t)
+        superior = scorecard_paths(card, ended)[0].rejected
+        tally.add(judge_scorecard(card, ended)[None], superior[None], t)
     return tally.certificate()
 
 

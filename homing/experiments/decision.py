@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
 from homing.experiments.corrections import Adjustment
 from homing.experiments.explain import adjustment_reasons, experiment_reasons, treatment_reasons
-from homing.experiments.rule import VERDICTS, chance_to_ship, judge_looks
-from homing.experiments.rule_inputs import invalid_looks, scorecard_paths
+from homing.experiments.rule import VERDICTS, chance_to_ship
+from homing.experiments.rule_inputs import judge_scorecard, scorecard_paths
 from homing.experiments.sample_size import planned_end
 from homing.experiments.scorecard import Scorecard
 
@@ -137,14 +138,8 @@ def decide(scorecard: Scorecard, plan: ExperimentPlan) -> ShipDecision:
             )
         )
     rates = plan.corrections
-    superior, non_inferior, inferior = scorecard_paths(scorecard, plan)
-    invalid = invalid_looks(scorecard)
-    # Where nothing ends the experiment, nothing is out of reach.
-    ends = math.isfinite(planned_end(plan.monitoring, plan.planned_size))
-    codes = judge_looks(superior, non_inferior, inferior, invalid, futility=ends)[-1]
-    chances = np.nan_to_num(chance_to_ship(superior.chance, non_inferior.chance)[-1], nan=1.0)
-    if not ends:
-        chances[:] = 1.0
+    codes = judge_scorecard(scorecard, plan)[-1]
+    chances = _chances(scorecard, plan)
     more = _more_units(scorecard, plan)
     treatments = []
     for number, treatment in enumerate(plan.treatments):
@@ -168,6 +163,14 @@ def decide(scorecard: Scorecard, plan: ExperimentPlan) -> ShipDecision:
         as_of=scorecard.as_of,
         look=scorecard.look,
     )
+
+
+def _chances(scorecard: Scorecard, plan: ExperimentPlan) -> NDArray[np.float64]:
+    """(treatments,), of still shipping; 1 where nothing ends the experiment."""
+    if math.isinf(planned_end(plan.monitoring, plan.planned_size)):
+        return np.ones(len(plan.treatments))
+    superior, non_inferior, _ = scorecard_paths(scorecard, plan)
+    return np.asarray(np.nan_to_num(chance_to_ship(superior.chance, non_inferior.chance)[-1], nan=1.0))
 
 
 def _overall(verdicts: list[str]) -> str:

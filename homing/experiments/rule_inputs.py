@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from homing.experiments.metrics import Metric
-from homing.experiments.rule import Paths, last_look_bounds
+from homing.experiments.rule import CodeArray, Paths, judge_looks, last_look_bounds
 from homing.experiments.sample_size import planned_end
 from homing.experiments.scorecard import Scorecard
 
@@ -32,6 +33,12 @@ def scorecard_paths(scorecard: Scorecard, plan: ExperimentPlan) -> tuple[Paths, 
         _paths(scorecard, plan, "non_inferior", guardrails, rates.alpha_guardrail),
         _paths(scorecard, plan, "inferior", list(plan.metrics), None),
     )
+
+
+def judge_scorecard(scorecard: Scorecard, plan: ExperimentPlan) -> CodeArray:
+    """What the rule says of every treatment at every look so far: (looks, treatments), codes of `VERDICTS`."""
+    ends = math.isfinite(planned_end(plan.monitoring, plan.planned_size))  # nothing is out of reach where nothing ends
+    return judge_looks(*scorecard_paths(scorecard, plan), invalid_looks(scorecard), futility=ends)
 
 
 def invalid_looks(scorecard: Scorecard) -> NDArray[np.bool_]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from homing.errors import InvalidInputError, describe
 from homing.experiments.corrections import Adjustment
 from homing.experiments.explain import adjustment_reasons, experiment_reasons, treatment_reasons
+from homing.experiments.power import planned_end
 from homing.experiments.rule import VERDICTS, chance_to_ship
 from homing.experiments.rule_inputs import judge_scorecard, scorecard_paths
-from homing.experiments.sample_size import planned_end
 from homing.experiments.scorecard import Scorecard
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def decide(scorecard: Scorecard, plan: ExperimentPlan) -> ShipDecision:
     harm and invalid may come at any look at which the plan's monitoring looks; guardrails that have not passed are open
     until the planned information is reached, and fail there. What comes after that look does not count: who runs an
     experiment over does not get more chances. With several treatments each is judged by itself, and α was divided so
-    that some treatment that should not ship does so with probability of at most α.
+    that some treatment that should not ship does so with probability of at most α. `FixedHorizon` has one look, for
+    harm too: to stop harm early, plan several.
 
     Stopping for futility (hardly a chance left, whether effects are as designed or as estimated) is advice: going on
     does not raise the error rate. Following it raises β to at most β / 0.95 (Lan, Simon, Halperin 1982).

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
 from homing.experiments.corrections import Corrections
+from homing.experiments.power import inflation_of, planned_end
 from homing.experiments.rule import Paths, last_look_bounds
-from homing.experiments.sample_size import SampleSize, inflation_of, planned_end
+from homing.experiments.sample_size import SampleSize
 
 if TYPE_CHECKING:
     from homing.experiments.plan import ExperimentPlan

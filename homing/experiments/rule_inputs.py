@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.experiments.metrics import Metric
+from homing.experiments.power import planned_end
 from homing.experiments.rule import CodeArray, Paths, judge_looks, last_look_bounds
-from homing.experiments.sample_size import planned_end
 from homing.experiments.scorecard import Scorecard
 
 if TYPE_CHECKING:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.experiments.baseline import Baseline, MetricBaseline
 from homing.experiments.corrections import Corrections
 from homing.experiments.metrics import MDE, NIM, Metric
-from homing.experiments.monitoring import ConfidenceSequence, Monitoring
-from homing.experiments.sequential import inflation_factor
+from homing.experiments.power import counts_units, effect_detectable, inflation_at, inflation_of, units_needed
 
 if TYPE_CHECKING:
     from homing.experiments.plan import ExperimentPlan
@@ -117,89 +113,6 @@ class Detectable:
     rel: float | None
 
 
-def units_needed(
-    effect: float,
-    *,
-    variance_control: float,
-    variance_treatment: float,
-    share_control: float,
-    share_treatment: float,
-    alpha: float,
-    power: float,
-    inflation: float = 1.0,
-) -> int:
-    """Units in all variants at which a one-sided z test of one pair has its power.
-
-    n_treatment = (z_{1-α} + z_{power})² (σ²_c / κ + σ²_t) / Δ² with κ = n_c / n_t. Superiority is planned at Δ = MDE,
-    non-inferiority at an effect of 0, which lies Δ = NIM from its null.
-
-    Wrong to use for fewer than about 30 units a variant, or for shares of a few events: z is not normal there.
-
-    Args:
-        effect: Δ, distance from the null to the effect planned for, > 0.
-        variance_control: of one unit.
-        variance_treatment: of one unit, where the effect is as planned.
-        share_control: of all units, in (0, 1).
-        share_treatment: of all units, in (0, 1).
-        alpha: one-sided.
-        power: in (alpha, 1).
-        inflation: of the units, for several looks.
-
-    References:
-        Chow, Shao, Wang, Lokhnygina (2017), "Sample Size Calculations in Clinical Research", sections 3.2 and 4.2.
-
-    Example:
-        A share of 10 %, 5 % more of it, half of the units each:
-
-        >>> units_needed(0.005, variance_control=0.1 * 0.9, variance_treatment=0.105 * 0.895,
-        ...              share_control=0.5, share_treatment=0.5, alpha=0.05, power=0.8)
-        90996
-    """
-    check_positive("effect", effect)
-    ratio = share_control / share_treatment
-    at_once = _quantiles(alpha, power) ** 2 * (variance_control / ratio + variance_treatment) / effect**2
-    return math.ceil(math.ceil(at_once * inflation) / share_treatment)
-
-
-def effect_detectable(
-    n_total: float,
-    baseline: MetricBaseline,
-    *,
-    sign: int,
-    share_control: float,
-    share_treatment: float,
-    alpha: float,
-    power: float,
-    moves_variance: bool,
-) -> float:
-    """The effect at which `units_needed` is `n_total`: the same equation, solved for Δ > 0.
-
-    With σ²_t = v p_t (1 - p_t) and p_t = p + sign Δ of a share it is quadratic in Δ.
-
-    Args:
-        n_total: units in all variants, over the inflation.
-        baseline: of the metric.
-        sign: +1 where an increase is good.
-        share_control: of all units.
-        share_treatment: of all units.
-        alpha: one-sided.
-        power: in (alpha, 1).
-        moves_variance: whether a share is planned at the alternative (superiority), or where nothing changes.
-
-    Example:
-        >>> round(effect_detectable(90_996, MetricBaseline(0.1), sign=1, share_control=0.5, share_treatment=0.5,
-        ...                         alpha=0.05, power=0.8, moves_variance=True), 6)
-        0.005
-    """
-    scale = _quantiles(alpha, power) ** 2 / check_positive("n_total", n_total)
-    still = scale * baseline.unit_variance * (1.0 / share_control + 1.0 / share_treatment)
-    if baseline.variance is not None or not moves_variance:
-        return math.sqrt(still)
-    moving = scale / share_treatment * (1.0 - baseline.r_squared) * baseline.design_effect
-    linear = moving * sign * (1.0 - 2.0 * baseline.mean)
-    return (linear + math.sqrt(linear**2 + 4.0 * (1.0 + moving) * still)) / (2.0 * (1.0 + moving))
-
-
 def plan_sample_size(plan: ExperimentPlan, baseline: Baseline, *, looks: int | None = None) -> SampleSize:
     """The size at which the whole decision rule ships a treatment as good as planned with the plan's power.
 
@@ -287,7 +200,7 @@ def detectable(
     for metric, _, role, alpha in _tests(plan):
         known = baseline[metric.name]
         for treatment in plan.treatments:
-            inflation = _inflation_at(n_total, plan, alpha, looks)
+            inflation = inflation_at(n_total, plan.monitoring, alpha, plan.corrections.power, looks)
             effect = effect_detectable(
                 n_total / inflation,
                 known,
@@ -301,27 +214,6 @@ def detectable(
             relative = effect / abs(known.mean) if known.mean else None
             found.append(Detectable(metric.name, role, treatment, effect, relative))
     return tuple(found)
-
-
-@lru_cache(maxsize=1024)
-def inflation_of(
-    monitoring: Monitoring, alpha: float, power: float, looks: int | None, fixed_size: float | None = None
-) -> float:
-    """`monitoring.inflation`, which searches for a root, kept: a plan's tests share their levels."""
-    return monitoring.inflation(alpha, power, looks=looks, fixed_size=fixed_size)
-
-
-def planned_end(monitoring: Monitoring, planned_size: int | None) -> float:
-    """Information at the planned end: 1, but for a sequence that counts it in units of its own; infinite without one.
-
-    Example:
-        >>> from homing.experiments import ConfidenceSequence
-        >>> planned_end(ConfidenceSequence(n_star=10_000), 25_000)
-        2.5
-    """
-    if not isinstance(monitoring, ConfidenceSequence) or monitoring.n_star is None:
-        return 1.0
-    return math.inf if planned_size is None else planned_size / monitoring.n_star
 
 
 def _sizes(plan: ExperimentPlan, baseline: Baseline, looks: int | None) -> list[MetricSize]:
@@ -345,27 +237,13 @@ def _sizes(plan: ExperimentPlan, baseline: Baseline, looks: int | None) -> list[
                 alpha=alpha,
                 power=power,
             )
-            once = at_inflation() if _counts_units(plan.monitoring) else None
+            once = at_inflation() if counts_units(plan.monitoring) else None
             inflation = inflation_of(plan.monitoring, alpha, power, looks, once)
             needed = at_inflation(inflation=inflation)
             found.append(
                 MetricSize(metric.name, role, treatment, effect, alpha, power, known.unit_variance, inflation, needed)
             )
     return found
-
-
-def _inflation_at(n_total: int, plan: ExperimentPlan, alpha: float, looks: int | None) -> float:
-    """At a given size, which says where bounds that count units end."""
-    power = plan.corrections.power
-    if not _counts_units(plan.monitoring) or looks is None:
-        return inflation_of(plan.monitoring, alpha, power, looks)
-    t = np.arange(1, looks + 1) / looks * planned_end(plan.monitoring, n_total)
-    return inflation_factor(plan.monitoring.critical(t, alpha), t, alpha, power)
-
-
-def _counts_units(monitoring: Monitoring) -> bool:
-    """Whether bounds depend on units rather than on shares of the planned size."""
-    return math.isinf(planned_end(monitoring, None))
 
 
 def _tests(plan: ExperimentPlan) -> Iterator[tuple[Metric, MDE | NIM | None, str, float]]:
@@ -400,14 +278,3 @@ def _alternative(metric: Metric, known: MetricBaseline, effect: float) -> float:
 
 def _days(sizes: list[MetricSize], per_day: float) -> int:
     return math.ceil(max(item.n_total for item in sizes) / per_day)
-
-
-def _quantiles(alpha: float, power: float) -> float:
-    """z_{1-α} + z_{power}."""
-    from scipy.special import ndtri
-
-    check_probability("alpha", alpha)
-    check_probability("power", power)
-    if power <= alpha:
-        raise InvalidInputError(describe("power", power, f"must be > alpha == {alpha}", "0.8 is common."))
-    return float(ndtri(power) - ndtri(alpha))

@@ -13,7 +13,8 @@ from homing.experiments import MDE, NIM, ExperimentPlan, Metric, Window
 from homing.experiments.baseline import Baseline, MetricBaseline
 from homing.experiments.corrections import correct
 from homing.experiments.monitoring import ConfidenceSequence, GroupSequential
-from homing.experiments.sample_size import detectable, effect_detectable, plan_sample_size, units_needed
+from homing.experiments.power import effect_detectable, units_needed
+from homing.experiments.sample_size import detectable, plan_sample_size
 
 HALVES = {"share_control": 0.5, "share_treatment": 0.5}
 ORDERED = Metric("ordered", "proportion", "ordered", window=Window(7))

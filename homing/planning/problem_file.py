@@ -49,6 +49,11 @@ class Columns(_Strict):
     costs: list[str] = Field(default_factory=list)
     segments: list[str] = Field(default_factory=list)
 
+    @property
+    def wanted(self) -> list[str]:
+        """All of them, each once."""
+        return list(dict.fromkeys([self.user, self.value, *self.codes, *self.costs, *self.segments]))
+
 
 class Horizon(_Strict):
     """What published prices need to know of the time planned for; see `homing.planning.Prices`."""
@@ -131,9 +136,16 @@ class ProblemFile(_Strict):
             InvalidInputError: if they cannot be read, or a row breaks a bound.
             UnknownNameError: if a column is not there.
         """
-        table = _read(Path(folder) / self.candidates, self.columns)
-        offsets, ids = _users(table[self.columns.user])
-        names: dict[str, tuple[str, ...]] = {}
+        return self.problem_of(_read(Path(folder) / self.candidates, self.columns))
+
+    def problem_of(self, table: Any, labels: Mapping[str, Sequence[str]] | None = None) -> PlanningProblem:
+        """The problem of candidates in an Arrow table; `labels` gives texts their codes, by column, where it is a part.
+
+        Raises:
+            InvalidInputError: if a row breaks a bound.
+        """
+        offsets, ids = users_of(table[self.columns.user])
+        names = {name: tuple(texts) for name, texts in (labels or {}).items()}
         codes = {name: _codes(name, table[name], names) for name in self.columns.codes}
         segments = {}
         for name in self.columns.segments:
@@ -171,7 +183,7 @@ def _read(path: Path, columns: Columns) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = list(dict.fromkeys([columns.user, columns.value, *columns.codes, *columns.costs, *columns.segments]))
+    wanted = columns.wanted
     try:
         schema = pq.read_schema(path) if path.is_file() else pq.ParquetDataset(path).schema
         missing = next((name for name in wanted if name not in schema.names), None)
@@ -183,7 +195,7 @@ def _read(path: Path, columns: Columns) -> Any:
     raise unknown_name(f"column of {path.name}", str(missing), schema.names)
 
 
-def _users(column: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def users_of(column: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Where each user's rows begin, and their ids."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -222,9 +234,9 @@ def _codes(name: str, column: Any, names: dict[str, tuple[str, ...]]) -> NDArray
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise InvalidInputError(describe(f"{name} type", str(column.type), "must be texts or whole numbers"))
-    labels = pc.unique(column).sort()
-    names[name] = tuple(labels.to_pylist())
-    found = pc.index_in(column, value_set=labels)
+    if name not in names:
+        names[name] = tuple(pc.unique(column).sort().to_pylist())
+    found = pc.index_in(column, value_set=pa.array(names[name], column.type))
     codes: NDArray[Any] = np.asarray(found.to_numpy()).astype(np.uint32)
     return codes
 

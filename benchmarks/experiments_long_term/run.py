@@ -72,8 +72,8 @@ def _surrogates(rng: np.random.Generator) -> str:
         rows.append((" + ".join(names), f"{expected:+.3f}", f"{bias:+.2f}", verdict, slope))
     return (
         f"True effect on sessions of days 21 to 63: {effects['later']:+.3f}. Bias in standard errors of an experiment "
-        f"with {USERS:,} users a variant; the bar for the last row is {BAR}. Validation is on eight past experiments with "
-        "treatments of the same kind, stronger and weaker, of 20,000 users a variant.\n\n"
+        f"with {USERS:,} users a variant; the bar for the last row is {BAR}. Validation is on eight past experiments "
+        "with treatments of the same kind, stronger and weaker, of 20,000 users a variant.\n\n"
         + table(("surrogates", "expected effect on the index", "bias / SE", "`validate`", "slope"), rows)
     )
 
@@ -176,7 +176,7 @@ def _coverage(rng: np.random.Generator) -> Iterator[tuple[str, ...]]:
         return all(item.p_value is None or item.p_value >= 0.05 for item in found.terms), not by_eye
 
     names = {
-        "complier effect, sending moves receiving by 2 points: Anderson–Rubin; t interval of the ratio": (
+        "complier effect, a weak instrument (F near 1): Anderson–Rubin; t interval of the ratio": (
             complier,
             2000,
         ),

@@ -158,7 +158,6 @@ def tabulated_p_value(
         table: makes of one row of information the bounds (levels, days) at `p_value_levels()` per side.
         sides: 1 or 2.
     """
-    from scipy.interpolate import PchipInterpolator
     from scipy.special import ndtr
 
     t, seen = np.broadcast_arrays(np.asarray(information, dtype=np.float64), np.asarray(z, dtype=np.float64))
@@ -176,9 +175,24 @@ def tabulated_p_value(
             kept = np.isfinite(column) & (column > before)
             low, high = column[kept][0], column[kept][-1]
             at = flat[members, day]
-            quantile = PchipInterpolator(column[kept], _QUANTILES[kept])(np.clip(at, low, high))
+            quantile = _monotone(column[kept], _QUANTILES[kept], np.clip(at, low, high))
             found[members, day] = np.where(at < low, 1.0, sides * ndtr(-quantile))
     return np.minimum.accumulate(found.reshape(t.shape), axis=-1)
+
+
+def _monotone(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
+    """Cubic interpolation of rising values that rises too (Fritsch and Butland 1984, slopes by harmonic means)."""
+    if len(x) == 1:
+        return np.full(at.shape, y[0])
+    step = np.diff(x)
+    rise = np.diff(y) / step
+    left, right = step[:-1], step[1:]
+    middle = 3.0 * (left + right) / ((left + 2.0 * right) / rise[:-1] + (2.0 * left + right) / rise[1:])
+    slope = np.concatenate([rise[:1], middle, rise[-1:]])
+    k = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
+    h, u = step[k], (at - x[k]) / step[k]
+    ends = y[k] * (1.0 + 2.0 * u) * (1.0 - u) ** 2 + y[k + 1] * u**2 * (3.0 - 2.0 * u)
+    return np.asarray(ends + h * u * (1.0 - u) * (slope[k] * (1.0 - u) - slope[k + 1] * u))
 
 
 def p_value_levels() -> FloatArray:

@@ -101,6 +101,20 @@ class CentredSums:
         out: NDArray[np.bool_] = spread > np.sqrt(LEAST_VARIATION) * max(float(spread.max()), 1e-300)
         return out
 
+    def check(self) -> None:
+        """Refuse a log in which nothing can be told.
+
+        Raises:
+            InvalidInputError: if chance never chose between a message and silence.
+        """
+        if not self.identified[0]:
+            raise InvalidInputError(
+                describe(
+                    "variance of sending under the log's policy", float(self.spread[0]) ** 2, "must be > 0",
+                    "Effects need decisions in which chance chose between a message and silence: explore.",
+                )
+            )  # fmt: skip
+
     def ridge(self, penalties: Sequence[float], weights: FloatArray) -> tuple[FloatArray, list[float], float]:
         """θ (f, m) by the penalty under which the weighted outcome is told best in folds that were left out.
 
@@ -118,13 +132,7 @@ class CentredSums:
             InvalidInputError: if chance never chose between a message and silence.
         """
         n, spread, known = max(int(self.rows.sum()), 1), self.spread, self.identified
-        if not known[0]:
-            raise InvalidInputError(
-                describe(
-                    "variance of sending under the log's policy", float(spread[0]) ** 2, "must be > 0",
-                    "Effects need decisions in which chance chose between a message and silence: explore.",
-                )
-            )  # fmt: skip
+        self.check()
         scale = spread[known]
         gram = self.gram[:, known][:, :, known] / np.outer(scale, scale)
         moment = self.moment[:, known] / scale[None, :, None]

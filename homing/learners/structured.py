@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,52 +13,43 @@ from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.learners.action_centred import CentredSums
 from homing.learners.examples import user_folds
-from homing.learners.learner import objective_weights, positive_numbers, whole_number
-from homing.learners.reward_models import fit_linear
-from homing.learners.state_values import StateValues, fit_values, outcomes, precision_of
+from homing.learners.lasting import Pace, end_of, pace_of, sequel
+from homing.learners.learner import objective_weights, whole_number
+from homing.learners.logistic import fit_chances
+from homing.learners.shrinkage import FREE, shrunk
+from homing.learners.state_values import StateValues, fit_values
 from homing.learners.transitions import MICROSECONDS_PER_DAY, Gaps
 from homing.log import LoggedDataset
 from homing.policies import Effects, EpsilonGreedyPolicy, GreedyPolicy, LinearRewardModel, Policy, StructuredAdvantage
 from homing.policies.wrappers import check_epsilon
 
 FloatArray = NDArray[np.float64]
-#: Strengths of the penalty on effects that are tried, in observations.
-PENALTIES = (1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
 #: Rows that the response model is fitted on, at most: it needs fewer than the effects do.
 RESPONSE_ROWS = 100_000
 RESPONSE_PENALTY = 100.0
 VALUE_RIDGE = 100.0
-
-
-@dataclass(frozen=True, eq=False)
-class Story:
-    """What came of n decisions, m objectives.
-
-    Attributes:
-        gaps: where journeys go on.
-        values: of states.
-        at_once: float64 (n, m), see `homing.learners.state_values`.
-        later: float64 (n, m).
-    """
-
-    gaps: Gaps
-    values: StateValues
-    at_once: FloatArray
-    later: FloatArray
+#: An objective that fewer decisions than this share bring anything of is too rare to tell effects by itself.
+RARE = 0.005
 
 
 class Structured:
     """Sends the message with the largest advantage over silence, if it is positive.
 
-    A(s, a) = Σ_m w_m (now_m + (1 − leave) · sticks_m) − leave · V_reach − cost, see `StructuredAdvantage`. *now* is the
-    effect on what shows at once, *sticks* that on what comes later, by the outcomes of
-    `homing.learners.state_values`; both are regressed on a few features with the log's randomisation
-    (`homing.learners.action_centred`). *leave* and V_reach price a channel that is closed: the chance of it is a model
-    of a rare event, and its worth the difference that an open channel makes to the value of a state, instead of the
-    few users' futures in which it happened.
+    A(s, a) = Σ_m w_m (1 − leave) (now_m + pace(s) · sticks_m) − leave · V_reach − cost, see `StructuredAdvantage`.
+    *now* is the effect on what shows within a day, *sticks* that on what comes later, in proportion to what the user
+    brings anyway, told by what the log shows of it and counted until it has faded (`homing.learners.lasting`). Both are
+    regressed with the log's randomisation (`homing.learners.action_centred`) on a few features, which say what is known
+    of messages in general: the channel, the chance of a response, and the *fit*, what the message's own numbers (value
+    signals, affinities) add to the logit of that chance. What else tells messages and users apart is shrunk by what the
+    log shows of it (`homing.learners.shrinkage`). Objectives that are too rare to tell such effects by themselves,
+    such as leaving, get a share of the effect on the others, one number each, as far as it stands out from noise.
 
-    Rewards should be those of the time until the next decision: objectives with a long window and `attribute_unlinked`.
-    Wrong to use where silence was never left to chance; it then says so.
+    *leave* and V_reach price a channel that is closed: the chance of it is a model of a rare event, and its worth the
+    difference that an open channel makes to the value of a state, instead of the few users' futures in which it
+    happened.
+
+    Rewards should add up to what happened to a user: objectives with a long window and `attribute_unlinked`. Wrong to
+    use where silence was never left to chance; it then says so.
 
     Args:
         response: the objective that tells that a user took a message up; the first 0–1 objective that never happens
@@ -67,12 +58,11 @@ class Structured:
         permissions: {candidate column: context column} that tell a message's channel, and whether it is open; found by
             their names, `channel=push` and `push_allowed`, where not given.
         gamma_per_day: discount.
-        trace_days: half-life of the trace, in which what a message does is seen even if the state does not show it.
-        tail_days: decisions that the log follows for less than this do not teach what sticks.
+        fade_days: half-life with which what sticks is taken to fade. A short log cannot tell it.
+        tail_days: decisions that the log follows for less than this do not teach effects.
         cost: of any message, in weighted reward.
         epsilon: share of uniform exploration over what is eligible.
-        folds: of users, for cross-fitting and validation.
-        penalties: strengths to choose from, in observations.
+        folds: of users, for cross-fitting.
     """
 
     def __init__(
@@ -81,28 +71,31 @@ class Structured:
         leave: str | None = None,
         permissions: Mapping[str, str] | None = None,
         gamma_per_day: float = 0.985,
-        trace_days: float = 14.0,
-        tail_days: float = 7.0,
+        fade_days: float = 28.0,
+        tail_days: float = 2.0,
         cost: float = 0.0,
         epsilon: float = 0.05,
         folds: int = 3,
-        penalties: Sequence[float] = PENALTIES,
     ) -> None:
         if not isinstance(gamma_per_day, int | float) or not 0.0 < gamma_per_day < 1.0:
             raise InvalidInputError(describe("gamma_per_day", gamma_per_day, "must be in (0, 1)"))
-        if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0.0 <= cost < float("inf"):
-            raise InvalidInputError(describe("cost", cost, "must be >= 0"))
-        if isinstance(tail_days, bool) or not isinstance(tail_days, int | float) or not 0.0 <= tail_days < float("inf"):
-            raise InvalidInputError(describe("tail_days", tail_days, "must be >= 0"))
+        for name, value in (("cost", cost), ("tail_days", tail_days)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < float("inf"):
+                raise InvalidInputError(describe(name, value, "must be >= 0"))
         self.response, self.leave = response, leave
         self.permissions = None if permissions is None else dict(permissions)
         self.gamma = float(gamma_per_day)
-        self.trace_days = check_positive("trace_days", trace_days)
+        self.fade_days = check_positive("fade_days", fade_days)
         self.tail_days, self.cost = float(tail_days), float(cost)
         self.epsilon = check_epsilon(epsilon)
         self.folds = whole_number("folds", folds, 2)
-        self.penalties = positive_numbers("penalties", penalties)
         self.report: dict[str, Any] = {}
+
+    @property
+    def life_days(self) -> float:
+        """Days that a change of the pace counts from the end of the first one on, until it has faded, discounted."""
+        rate = np.log(2.0) / self.fade_days - np.log(self.gamma)
+        return float(np.exp(-rate) / rate)
 
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
@@ -118,50 +111,55 @@ class Structured:
         columns, flags, notes = self._permissions(dataset)
         fold = user_folds(dataset.user, self.folds, rng)
         sent = np.flatnonzero(dataset.action > 0)
-        models = [_responses(dataset, heads, sent[fold[sent] != number], rng) for number in range(self.folds)]
-        story = self._story(dataset, flags)
-        known = _followed(dataset, story.gaps, self.tail_days)
-        stays = np.ones(dataset.n, dtype=bool) if len(heads) == 1 else dataset.reward[:, heads[1]] == 0
-        total = (story.at_once + story.later) @ w
-        counted = known & stays
-        precision = np.zeros(dataset.n)
-        precision[counted] = precision_of(total[counted] - total[counted].mean(), dataset.context[counted], flags)
-        m = len(w)
-        both = np.concatenate([story.at_once, story.later], axis=1)
-        sums = CentredSums.of(dataset, both, fold, self.folds, precision=precision, responses=models)
-        theta, losses, penalty = sums.ridge(self.penalties, np.concatenate([w, w]))
+        response = _responses(dataset, heads, sent, rng)
+        models = [_responses(dataset, heads, sent[fold[sent] != number], rng, response) for number in range(self.folds)]
+        gaps = Gaps.of(dataset)
+        came = sequel(dataset, gaps, flags, self.fade_days)
+        often = _often(dataset.reward, w)
+        counted = _followed(dataset, self.tail_days) & _stays(dataset, heads)
+        pace = _pace(dataset, came.promised, np.where(often, w, 0.0))
+        each = pace.of(dataset.context)
+        terms = _Terms.of(dataset, columns, [*models, response])
+        now, sticks = (
+            _told(dataset, terms, outcome, precision * counted, fold, models, w, often)
+            for outcome, precision in (
+                (came.at_once, 1.0 / each),
+                (came.later / np.maximum(each * came.exposure, 1e-12)[:, None], each * came.exposure),
+            )
+        )
+        values = self._values(dataset, gaps, flags)
+        d = dataset.context.shape[1]
         scorer = StructuredAdvantage(
-            response=_responses(dataset, heads, sent, rng),
-            now=_effects(theta[:, :m], dataset.context.shape[1]),
-            sticks=_effects(theta[:, m:], dataset.context.shape[1]),
-            reach=story.values.of_permission(),
+            response=response,
+            now=_effects(now.theta, d),
+            sticks=_effects(sticks.theta * self.life_days, d),
+            reach=values.of_permission(),
             reach_columns=columns,
             cost=np.append(self.cost, np.zeros(dataset.candidates.shape[2])),
             weights=w,
             leave=heads[1] if len(heads) > 1 else -1,
+            pace=pace.linear,
+            least_pace=pace.least,
         )
         self.report = {
-            "history": {"held-out error of effects by penalty": losses},
+            "history": {},
             "settings": {
                 "response": dataset.objectives[heads[0]],
                 "leave": dataset.objectives[heads[1]] if len(heads) > 1 else "",
                 "decisions that teach effects": int(counted.sum()),
-                "penalty": penalty,
-                "features not identified": _unmoved(dataset, sums.identified),
+                "days that a change of pace counts": self.life_days,
+                "told by themselves": [name for name, yes in zip(dataset.objectives, often, strict=True) if yes],
+                "share of the others' effect": dict(zip(dataset.objectives, sticks.share.tolist(), strict=True)),
+                "features not identified": _unmoved(dataset, now.identified),
             },
-            "warnings": [*notes, *_unseen(dataset, w, counted, heads)],
+            "warnings": notes,
         }
         policy: Policy = GreedyPolicy(scorer)
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
 
-    def _story(self, dataset: LoggedDataset, flags: NDArray[np.int64]) -> Story:
-        """What each decision's outcome was worth beyond what its state promised."""
-        gaps = Gaps.of(dataset)
+    def _values(self, dataset: LoggedDataset, gaps: Gaps, flags: NDArray[np.int64]) -> StateValues:
         going = np.where(gaps.terminal, 0.0, self.gamma**gaps.days)
-        values = fit_values(dataset.context, dataset.reward, gaps, going, flags, VALUE_RIDGE)
-        trace = self.gamma * 0.5 ** (1.0 / self.trace_days)
-        at_once, later = outcomes(dataset.reward, values.of(dataset.context), gaps, going, trace, dataset.user)
-        return Story(gaps, values, at_once, later)
+        return fit_values(dataset.context, dataset.reward, gaps, going, flags, VALUE_RIDGE)
 
     def _heads(self, dataset: LoggedDataset) -> list[int]:
         """Objectives of the response and, if there is one, of leaving."""
@@ -225,23 +223,22 @@ def _open_channels(candidate_names: Sequence[str], context_names: Sequence[str])
 
 
 def _responses(
-    dataset: LoggedDataset, heads: Sequence[int], rows: NDArray[np.int64], rng: np.random.Generator
+    dataset: LoggedDataset,
+    heads: Sequence[int],
+    rows: NDArray[np.int64],
+    rng: np.random.Generator,
+    start: LinearRewardModel | None = None,
 ) -> LinearRewardModel:
     """Chances of a response and of leaving after a message, from at most `RESPONSE_ROWS` of the rows."""
     if len(rows) > RESPONSE_ROWS:
         rows = np.sort(rng.choice(rows, RESPONSE_ROWS, replace=False))
-    some = dataset.take(rows)
-    columns = list(heads)
-    some = replace(some, reward=some.reward[:, columns], objectives=tuple(some.objectives[i] for i in columns))
-    fitted = fit_linear(some, np.ones(len(columns)), penalties=(RESPONSE_PENALTY,), rng=rng)
-    assert isinstance(fitted.model, LinearRewardModel)
-    return fitted.model
+    return fit_chances(dataset, rows, heads, RESPONSE_PENALTY, start)
 
 
-def _followed(dataset: LoggedDataset, gaps: Gaps, tail_days: float) -> NDArray[np.bool_]:
-    """Decisions after which the log goes on for long enough to see what sticks."""
-    left = (dataset.time.max() - dataset.time) / MICROSECONDS_PER_DAY
-    known: NDArray[np.bool_] = ~gaps.truncated & (left >= tail_days)
+def _followed(dataset: LoggedDataset, tail_days: float) -> NDArray[np.bool_]:
+    """Decisions after which the log goes on for long enough to see what comes."""
+    left = (end_of(dataset) - dataset.time) / MICROSECONDS_PER_DAY
+    known: NDArray[np.bool_] = left >= tail_days
     if not known.any():
         raise InvalidInputError(
             describe(
@@ -252,19 +249,117 @@ def _followed(dataset: LoggedDataset, gaps: Gaps, tail_days: float) -> NDArray[n
     return known
 
 
+def _stays(dataset: LoggedDataset, heads: Sequence[int]) -> NDArray[np.bool_]:
+    """Decisions after which no channel was closed."""
+    if len(heads) == 1:
+        return np.ones(dataset.n, dtype=bool)
+    out: NDArray[np.bool_] = dataset.reward[:, heads[1]] == 0
+    return out
+
+
+def _often(reward: FloatArray, weights: FloatArray) -> NDArray[np.bool_]:
+    """Objectives that tell effects by themselves, (m,); all, if none that matters happens often."""
+    often: NDArray[np.bool_] = (reward != 0).mean(axis=0) >= RARE
+    return often if (often & (weights != 0)).any() else np.ones(len(weights), dtype=bool)
+
+
+def _pace(dataset: LoggedDataset, promised: FloatArray, weights: FloatArray) -> Pace:
+    """What a state promises of the objectives, where it cannot be negative; else a constant."""
+    if ((dataset.reward @ weights) < 0).any() or not (dataset.reward @ weights).any():
+        return Pace.constant(dataset.context.shape[1])
+    return pace_of(dataset.context, promised @ weights)
+
+
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """What effects are regressed on: combinations (f, q) of the columns of `CentredSums`, a fold's models each, then
+    those of all users; the group of each combination, see `homing.learners.shrinkage`."""
+
+    maps: tuple[FloatArray, ...]
+    group: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dataset: LoggedDataset, channels: NDArray[np.int64], responses: Sequence[LinearRewardModel]) -> _Terms:
+        d, c = dataset.context.shape[1], dataset.candidates.shape[2]
+        width = 1 + d + c
+        numbers = _numbers(dataset)
+        # Without an encoder nobody knows which columns are numbers: each is a part of the fit, and told by itself.
+        rest = np.setdiff1d(np.arange(c), channels if dataset.encoder is None else np.append(numbers, channels))
+        free = [0, *(1 + d + channels), width]
+        picked = np.array([*free, *(1 + d + rest), *range(1, 1 + d)], dtype=np.int64)
+        group = np.concatenate([np.full(1 + len(free), FREE), np.zeros(len(rest)), np.ones(d)]).astype(np.int64)
+        maps = []
+        for response in responses:
+            fit = np.zeros((2 * width, 1))
+            fit[1 + d + numbers, 0] = response.candidate[0, numbers]
+            maps.append(np.concatenate([fit, np.eye(2 * width)[:, picked]], axis=1))
+        return cls(tuple(maps), group)
+
+
+def _numbers(dataset: LoggedDataset) -> NDArray[np.int64]:
+    """Candidate columns that are numbers; all of them without an encoder."""
+    if dataset.encoder is None:
+        return np.arange(dataset.candidates.shape[2])
+    names = dataset.encoder.candidate_names
+    found = [names.index(field.name) for field in dataset.encoder.candidate if field.kind == "number" and field.scale]
+    return np.array(found, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    theta: FloatArray
+    share: FloatArray
+    identified: NDArray[np.bool_]
+
+
+def _told(
+    dataset: LoggedDataset,
+    terms: _Terms,
+    outcome: FloatArray,
+    precision: FloatArray,
+    fold: NDArray[np.int64],
+    models: Sequence[LinearRewardModel],
+    weights: FloatArray,
+    often: NDArray[np.bool_],
+) -> _Told:
+    """Effects on each objective, θ (f, m): of those that happen often by themselves, of the others by a share."""
+    folds, m = len(models), len(weights)
+    rows = precision > 0
+    if not rows.any():  # nobody comes back
+        return _Told(np.zeros((len(terms.maps[-1]), m)), np.zeros(m), np.zeros(len(terms.maps[-1]), dtype=bool))
+    sums = CentredSums.of(dataset, outcome, fold, folds, precision=precision, responses=models)
+    sums.check()
+    noise = precision[rows] @ outcome[rows] ** 2 / max(int(rows.sum()), 1)
+    gram = np.stack([each.T @ sums.gram[i] @ each for i, each in enumerate(terms.maps[:-1])])
+    moment = np.stack([each.T @ sums.moment[i] for i, each in enumerate(terms.maps[:-1])])
+
+    def solve(which: NDArray[np.bool_]) -> FloatArray:
+        left, right = gram[which].sum(axis=0), moment[which].sum(axis=0)
+        out = np.zeros((len(left), m))
+        for i in np.flatnonzero(often & (noise > 0)):
+            out[:, i] = shrunk(left, right[:, i], float(noise[i]), terms.group)[0]
+        return out
+
+    theta, share = solve(np.ones(folds, dtype=bool)), np.zeros(m)
+    if not often.all():
+        num, den = np.zeros(m), 0.0
+        for number in range(folds):
+            others = solve(np.arange(folds) != number) @ np.where(often, weights, 0.0)
+            num += others @ moment[number]
+            den += float(others @ gram[number] @ others)
+        if den > 0:
+            share = num / den
+            # What does not stand out from noise is nothing (positive-part James–Stein).
+            share *= np.maximum(1.0 - noise / den / np.maximum(share**2, 1e-300), 0.0)
+        share[often] = 0.0
+        theta += (theta @ np.where(often, weights, 0.0))[:, None] * share
+    return _Told(terms.maps[-1] @ theta, share, sums.identified)
+
+
 def _effects(theta: FloatArray, d: int) -> Effects:
     """θ (2 (1 + d + c), m) as effects on m objectives."""
     parts = theta.T.reshape(theta.shape[1], 2, -1).transpose(1, 0, 2)
     return Effects(parts[:, :, 0], parts[:, :, 1 : 1 + d], parts[:, :, 1 + d :])
-
-
-def _unseen(dataset: LoggedDataset, weights: FloatArray, counted: NDArray[np.bool_], heads: Sequence[int]) -> list[str]:
-    """Objectives that matter and never happen in what effects are learnt from."""
-    return [
-        f"Effects on {name} are not identified: it only happens after a user's last decision, or as the log ends."
-        for i, name in enumerate(dataset.objectives)
-        if weights[i] != 0 and i not in heads and dataset.reward[:, i].any() and not dataset.reward[counted, i].any()
-    ]
 
 
 def _unmoved(dataset: LoggedDataset, identified: NDArray[np.bool_]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
 from homing.policies.bilinear import expect, finite
 from homing.policies.linear import LinearRewardModel
@@ -71,13 +72,13 @@ class Effects:
 @register("structured-advantage")
 @dataclass(frozen=True, eq=False)
 class StructuredAdvantage:
-    """A(x, c) = Σ_m w_m (1 − p)(now_m + sticks_m) − p · reach − cost, with A(silence) = 0.
+    """A(x, c) = Σ_m w_m (1 − p)(now_m + pace(x) · sticks_m) − p · reach − cost, with A(silence) = 0.
 
     p is the chance that the message makes the user close its channel.
 
-    - *now*: the effect on what shows at once, for those who keep the channel open: rewards until the user's next
-      decision, and what the state is then worth;
-    - *sticks*: the effect on what comes later and the state does not show, for the same;
+    - *now*: the effect on what shows at once, for those who keep the channel open;
+    - *sticks*: the effect on what comes later, for the same, in proportion to the user's pace max(a + b·x, least): what
+      a state like theirs brings a day;
     - *reach*: what is lost where the channel is closed: what its being open is worth to the objectives from then on
       (V_reach), never negative as one may stay silent on it, and the weight of closing it as such;
     - *cost*: of sending, in weighted reward.
@@ -85,12 +86,14 @@ class StructuredAdvantage:
     Attributes:
         response: predicts the probability of a response and, as its second head if it has one, of closing the channel.
         now: effects that show at once.
-        sticks: effects that come later.
+        sticks: effects that come later, per unit of pace.
         reach: float64 (h, m, 1 + d), value of h channels' being open to each objective, linear in (1, x).
         reach_columns: int64 (h,), the candidate columns that tell these channels.
         cost: float64 (1 + c,), of any message, and added by each candidate column.
         weights: float64 (m,), the default importance of each objective.
         leave: the objective that counts closed channels; -1 where there is none.
+        pace: float64 (1 + d,), a and b; None for a pace of 1.
+        least_pace: > 0.
 
     References:
         The structure, a chance of a response times what the response is worth later, is that of Maystre, Russo and Zhao
@@ -106,6 +109,8 @@ class StructuredAdvantage:
     cost: FloatArray
     weights: FloatArray
     leave: int = -1
+    pace: FloatArray | None = None
+    least_pace: float = 1.0
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -124,6 +129,10 @@ class StructuredAdvantage:
             expect("candidate", effects.candidate, (2, m, c))
         expect("reach", self.reach, (h, m, 1 + d))
         expect("cost", self.cost, (1 + c,))
+        pace = np.append(1.0, np.zeros(d)) if self.pace is None else finite("pace", self.pace, np.float64)
+        expect("pace", pace, (1 + d,))
+        put(self, "pace", pace)
+        check_positive("least_pace", self.least_pace)
         if isinstance(self.leave, bool) or not isinstance(self.leave, int) or not -1 <= self.leave < m:
             raise InvalidInputError(describe("leave", self.leave, f"must be in [-1, {m})"))
         if ((self.reach_columns < 0) | (self.reach_columns >= c)).any():
@@ -149,7 +158,7 @@ class StructuredAdvantage:
         response = chances[:, :, 0]
         leave = chances[:, :, 1] if chances.shape[2] > 1 else np.zeros_like(response)
         now = (1.0 - leave) * self.now.weighted(w).of(x, c, response)[:, :, 0]
-        sticks = (1.0 - leave) * self.sticks.weighted(w).of(x, c, response)[:, :, 0]
+        sticks = (1.0 - leave) * self._pace(x)[:, None] * self.sticks.weighted(w).of(x, c, response)[:, :, 0]
         reach = -leave * (self._reach(x, c, w) - (w[self.leave] if self.leave >= 0 else 0.0))
         cost = -(self.cost[0] + c @ self.cost[1:])
         out = {"now": now, "sticks": sticks, "reach": reach, "cost": cost}
@@ -165,6 +174,12 @@ class StructuredAdvantage:
     ) -> FloatArray:
         """Scores (n, k), silence's 0; see `Scorer.scores`."""
         out: FloatArray = sum(self.terms(context, candidates, weights).values(), np.zeros(np.shape(candidates)[:2]))
+        return out
+
+    def _pace(self, x: NDArray[np.float32]) -> FloatArray:
+        """(n,)."""
+        assert self.pace is not None  # set when built
+        out: FloatArray = np.maximum(x @ self.pace[1:] + self.pace[0], self.least_pace)
         return out
 
     def _reach(self, x: NDArray[np.float32], c: NDArray[np.float32], weights: FloatArray) -> FloatArray:

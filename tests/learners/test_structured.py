@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from homing.errors import InvalidInputError
 from homing.learners import make
-from homing.learners.state_values import StateValues, features, fit_values, outcomes, precision_of
+from homing.learners.state_values import StateValues, features, fit_values
 from homing.learners.transitions import Gaps
 from homing.log import LoggedDataset
 from homing.policies import Effects, LinearRewardModel, StructuredAdvantage, dataset_probs
@@ -45,6 +47,15 @@ def test_terms_by_hand() -> None:
     }
 
 
+def test_what_sticks_is_in_proportion_to_the_pace() -> None:
+    """max(1 + 0.5 · 2, 0.1) = 2 for one user, and 0.1 at least for the other."""
+    candidates = np.array([[[0.0, 0.0], [1.0, 0.0]]] * 2)
+    sticks = advantage(pace=np.array([1.0, 0.5]), least_pace=0.1).terms(np.array([[2.0], [-9.0]]), candidates)["sticks"]
+    np.testing.assert_allclose(sticks[:, 1], [0.9 * 2.0, 0.9 * 0.1])
+    with pytest.raises(InvalidInputError, match="least_pace == 0"):
+        advantage(least_pace=0.0)
+
+
 def test_an_open_channel_is_never_worth_less_than_a_closed_one_and_closing_it_has_its_own_weight() -> None:
     candidates, x = np.array([[[0.0, 0.0], [0.0, 1.0]]]), np.array([[2.0]])
     assert advantage(reach=np.array([[[-9.0, 1.0]]])).terms(x, candidates)["reach"][0, 1] == 0.0
@@ -63,10 +74,6 @@ def test_values_of_a_chain_are_its_closed_form() -> None:
     values = fit_values(x, x.astype(float), gaps, going, NONE, ridge=1e-6)
     high = 1 / (1 - gamma**2)
     np.testing.assert_allclose(values.of(np.array([[0.0], [1.0]])), [[gamma * high], [high]], rtol=1e-3)
-    # Where V is right, nothing was worth more or less than it promised.
-    at_once, later = outcomes(x.astype(float), values.of(x), gaps, going, gamma, np.zeros(n))
-    assert np.abs(at_once).max() < 1e-3
-    assert np.abs(later).max() < 5e-3
 
 
 def test_what_a_permission_is_worth_is_the_difference_that_it_makes(rng) -> None:
@@ -81,16 +88,6 @@ def test_what_a_permission_is_worth_is_the_difference_that_it_makes(rng) -> None
         difference = values.of(given) - values.of(denied)
         told = worth[h, :, 0] + x @ worth[h, :, 1:].T
         np.testing.assert_allclose(told, difference, atol=1e-9)
-
-
-def test_precision_follows_the_spread_of_outcomes(rng) -> None:
-    x = rng.normal(size=(20_000, 1)).astype(np.float32)
-    y = np.exp(0.5 * x[:, 0]) * rng.normal(size=len(x))
-    told = np.log(precision_of(y, x, NONE))
-    # log 1/Var = −x; the floor under squares and the bound of a factor of ten flatten it a little.
-    slope = np.polyfit(x[:, 0], told, 1)[0]
-    assert -1.05 < slope < -0.75
-    assert np.abs(told).max() <= np.log(10.0) + 1e-9
 
 
 def journeys(n_users: int, days: int, rng: np.random.Generator, *, silence: bool = True) -> LoggedDataset:
@@ -118,18 +115,38 @@ def journeys(n_users: int, days: int, rng: np.random.Generator, *, silence: bool
 
 def test_what_sticks_decides_where_clicks_mislead(rng) -> None:
     data = journeys(1500, 21, rng)
-    learner = make("structured", epsilon=0.0, penalties=[100.0], gamma_per_day=0.95)
+    fade = np.log(2.0) / -np.log(0.9)  # of the habit
+    learner = make("structured", epsilon=0.0, gamma_per_day=0.95, fade_days=fade)
     policy = learner.fit(data, weights={"clicked": 0.1, "paid": 1.0}, rng=rng)
     assert (dataset_probs(policy, data)[:, 2] > 0.5).mean() > 0.99
     terms = policy.scorer.terms(data.context[:500], data.candidates[np.arange(500)])
     total = sum(terms.values()).mean(axis=0)
-    # 0.3 a day, less a tenth and the discount and the trace's half-life every day: 0.3 / (1 − 0.9 · 0.95 · 0.952).
-    assert total[2] == pytest.approx(1.6, abs=0.5)
-    assert total[1] == pytest.approx(-1.6, abs=0.5)
+    # 0.3 at once. Later δ 0.9^t with δ = 0.3, times 2 log(0.9) / (0.9² − 1) = 1.11 as a day's sum stands at its
+    # beginning, times 0.9 · 0.95 / −log(0.9 · 0.95) = 5.46 days: 1.82. The habit that no state shows and the noise of a
+    # day make δ's error about 0.8 a row, 0.011 in all, or 0.06 of the total; that two messages are told by five
+    # numbers, two of them by models of other folds' users, makes it 0.2 (seen over seeds), and three of them.
+    assert total[2] == pytest.approx(2.12, abs=0.6)
+    assert total[1] == pytest.approx(-2.12, abs=0.6)
     assert learner.report["settings"]["response"] == "clicked"
     assert any("V_reach is not identified" in note for note in learner.report["warnings"])
     # Asked for clicks alone, it sends what is clicked: the weights are a dial.
     assert (dataset_probs(policy, data, weights=np.array([1.0, 0.0]))[:, 1] > 0.5).mean() > 0.9
+
+
+def test_what_is_rare_gets_its_share_of_the_effect_on_the_rest(rng) -> None:
+    data = journeys(1500, 21, rng)
+    left = np.zeros(data.n)
+    left[rng.choice(data.n, data.n // 500, replace=False)] = 1.0
+    reward = np.column_stack([data.reward, left, left * 0.0])
+    rare = replace(data, reward=reward, objectives=(*data.objectives, "left", "nothing"))
+    learner = make("structured", epsilon=0.0, gamma_per_day=0.95)
+    policy = learner.fit(rare, weights={"paid": 1.0, "left": -3.0}, rng=rng)
+    settings = learner.report["settings"]
+    assert settings["told by themselves"] == ["clicked", "paid"]
+    # Chance made them leave: next to nothing is shared. Its error is sqrt(0.002 / (31,500 · 2/3 · 0.1 · 4)) = 5e-4.
+    assert abs(settings["share of the others' effect"]["left"]) < 0.02
+    assert settings["share of the others' effect"]["nothing"] == 0.0
+    assert (dataset_probs(policy, rare)[:, 2] > 0.5).mean() > 0.99
 
 
 def test_what_the_log_cannot_tell_is_refused(rng) -> None:

@@ -34,6 +34,7 @@ def test_hillstrom_is_a_three_arm_experiment(shared_data: Path, tmp_path: Path) 
     assert (tmp_path / "experiment.html").read_text().count("<svg") == 3
 
 
+@pytest.mark.slow
 def test_starbucks_is_an_experiment_of_six_waves(shared_data: Path, tmp_path: Path) -> None:
     found = run("rewards", shared_data / "starbucks_rewards", tmp_path)
     units = pl.read_parquet(tmp_path / "units.parquet")

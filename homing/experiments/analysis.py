@@ -16,6 +16,7 @@ from homing.experiments.plan import ExperimentPlan
 from homing.experiments.quality_tests import quality_results
 from homing.experiments.scorecard import Scorecard
 from homing.experiments.statistics import SufficientStatistics
+from homing.experiments.statistics.looks import Looks
 from homing.experiments.testing import Compared, compare
 
 IntArray = NDArray[np.int64]
@@ -71,7 +72,8 @@ def analyze(statistics: SufficientStatistics, plan: ExperimentPlan, *, as_of: Da
     looks = _looks(statistics, as_of)
     exposed = statistics.exposed[:, statistics.days <= looks[-1]].sum(axis=1)
     _check_variants(dict(zip(statistics.variants, exposed.tolist(), strict=True)))
-    values = metric_values(statistics, plan, looks)
+    seen = Looks(statistics, looks)
+    values = metric_values(seen, plan)
     table = compare(values, plan)
     _check_spread(values, table, plan)
     return Scorecard(
@@ -81,7 +83,7 @@ def analyze(statistics: SufficientStatistics, plan: ExperimentPlan, *, as_of: Da
         looks=tuple(statistics.day_text(int(day)) for day in looks),
         n=dict(zip(statistics.variants, exposed.tolist(), strict=True)),
         comparisons=comparisons(values, table, plan),
-        quality=quality_results(statistics, plan, looks),
+        quality=quality_results(seen, plan),
         warnings=tuple(_warnings(values, table, plan, exposed)),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 
 import numpy as np
@@ -12,7 +13,7 @@ from homing.experiments.arms import MetricValues
 from homing.experiments.estimators import ArmValues, fieller, relative, t_bound
 from homing.experiments.plan import ExperimentPlan
 from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTest
-from homing.experiments.testing import Compared
+from homing.experiments.testing import Compared, Judged
 
 FloatArray = NDArray[np.float64]
 #: Infinitely many degrees of freedom, as a whole number.
@@ -21,7 +22,7 @@ _MANY = 2**31 - 1
 
 def comparisons(values: MetricValues, table: Compared, plan: ExperimentPlan) -> tuple[Comparison, ...]:
     """Every metric × treatment at the last look, with its path."""
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtri
 
     variants, control = list(plan.variants), list(plan.variants).index(plan.control)
     alpha = np.array([_alpha(plan, role) for role in plan.roles.values()])
@@ -29,49 +30,30 @@ def comparisons(values: MetricValues, table: Compared, plan: ExperimentPlan) -> 
     last = _at_last(values.absolute)
     effect, df = table.effect, table.effect.df[..., -1]
     quantile = t_bound(np.broadcast_to(z, df.shape), df)
-    shares = relative(last, control)
-    low, high = (end[..., 0] for end in fieller(last, control, quantile[..., None]))
     own = t_bound(np.broadcast_to(z, last.df.shape[:-1]), last.df[..., 0])
     told = _estimates(last.value[..., 0], np.sqrt(last.variance[..., 0]), last.df[..., 0], own, alpha)
     differences = _estimates(effect.value[..., -1], effect.std_error[..., -1], df, quantile, alpha)
     n = values.arms.n.astype(np.int64)
-    lower, upper = table.bounds(np.array([metric.sign for metric in plan.metrics], dtype=np.float64))
-    p_values = {name: np.asarray(ndtr(-test.z[..., -1])) for name, test in table.tests.items()}
-    rejected = {name: test.rejected[..., -1] for name, test in table.tests.items()}
-
-    bounds = {name: _last_finite(test.critical) for name, test in table.tests.items()}
-
-    def one_sided(name: str, m: int, t: int) -> OneSidedTest | None:
-        test = table.tests.get(name)
-        if test is None or np.isnan(test.alpha[m]):
-            return None
-        return OneSidedTest(
-            p_value=float(p_values[name][m, t]),
-            sequential_p_value=float(test.sequential_p[m, t, -1]),
-            alpha=float(test.alpha[m]),
-            critical=float(bounds[name][m, t]),
-            z=float(test.z[m, t, -1]),
-            rejected=bool(rejected[name][m, t]),
-        )
-
+    signs = np.array([metric.sign for metric in plan.metrics], dtype=np.float64)
+    lower, upper = table.bounds(signs)
+    tests = {name: _one_sided(test) for name, test in table.tests.items()}
+    relatives = _relatives(values.absolute, control, quantile, alpha)
+    information, margins = table.information[..., -1].tolist(), table.margins[..., -1].tolist()
+    counts = n[..., -1].tolist()
+    treated = [variants.index(name) for name in plan.treatments]
+    pairs = list((n[:, treated] + n[:, [control]]).reshape(-1, n.shape[-1]))
+    floats: tuple[FloatArray, ...] = (table.information, effect.value, effect.std_error, lower, upper)
+    shares, value, error, low, high = (list(part.reshape(-1, n.shape[-1])) for part in floats)
+    z_of, critical_of = (
+        {name: list(getattr(test, part).reshape(-1, n.shape[-1])) for name, test in table.tests.items()}
+        for part in ("z", "critical")
+    )
     found = []
     for m, metric in enumerate(plan.metrics):
-        for t, treatment in enumerate(plan.treatments):
-            v = variants.index(treatment)
-            share = None
-            if np.isfinite(low[m, t]):
-                share = Estimate(
-                    float(shares.value[m, t, 0]),
-                    float(shares.std_error[m, t, 0]),
-                    float(low[m, t]),
-                    float(high[m, t]),
-                    1.0 - 2.0 * float(alpha[m]),
-                    _whole(float(shares.df[m, t, 0])),
-                    "fieller",
-                )
-            here = {name: test for name, test in table.tests.items() if not np.isnan(test.alpha[m])}
-            inferior = one_sided("inferior", m, t)
-            assert inferior is not None  # every metric has this test
+        names = [name for name, rows in tests.items() if rows[m]]
+        for t, (treatment, v) in enumerate(zip(plan.treatments, treated, strict=True)):
+            row = m * len(treated) + t
+            here = {name: tests[name][m][t] for name in names}
             found.append(
                 Comparison(
                     metric=metric,
@@ -79,28 +61,64 @@ def comparisons(values: MetricValues, table: Compared, plan: ExperimentPlan) -> 
                     treatment=treatment,
                     control=plan.control,
                     difference=differences[m][t],
-                    relative=share,
+                    relative=relatives[m][t],
                     values={plan.control: told[m][control], treatment: told[m][v]},
                     sign=metric.sign,
-                    n={plan.control: int(n[m, control, -1]), treatment: int(n[m, v, -1])},
-                    information_fraction=float(table.information[m, t, -1]),
-                    margin=None if np.isnan(table.margins[m, -1]) else float(table.margins[m, -1]),
-                    superior=one_sided("superior", m, t),
-                    non_inferior=one_sided("non_inferior", m, t),
-                    inferior=inferior,
+                    n={plan.control: counts[m][control], treatment: counts[m][v]},
+                    information_fraction=information[m][t],
+                    margin=None if math.isnan(margins[m]) else margins[m],
+                    superior=here.get("superior"),
+                    non_inferior=here.get("non_inferior"),
+                    inferior=here["inferior"],
                     path=ComparisonPath(
-                        n=n[m, control] + n[m, v],
-                        information=table.information[m, t],
-                        value=effect.value[m, t],
-                        std_error=effect.std_error[m, t],
-                        lower=lower[m, t],
-                        upper=upper[m, t],
-                        z={name: test.z[m, t] for name, test in here.items()},
-                        critical={name: test.critical[m, t] for name, test in here.items()},
+                        n=pairs[row],
+                        information=shares[row],
+                        value=value[row],
+                        std_error=error[row],
+                        lower=low[row],
+                        upper=high[row],
+                        z={name: z_of[name][row] for name in names},
+                        critical={name: critical_of[name][row] for name in names},
                     ),
                 )
             )
     return tuple(found)
+
+
+def _one_sided(test: Judged) -> list[list[OneSidedTest]]:
+    """(M, T) tests at the last look; none for a metric that has no such test."""
+    from scipy.special import ndtr
+
+    z = test.z[..., -1]
+    parts = (
+        np.asarray(ndtr(-z)),
+        test.sequential_p[..., -1],
+        np.broadcast_to(test.alpha[:, None], z.shape),
+        _last_finite(test.critical),
+        z,
+        test.rejected[..., -1],
+    )
+    rows = zip(*(part.tolist() for part in parts), strict=True)
+    return [
+        [] if math.isnan(alpha) else [OneSidedTest(*items) for items in zip(*row, strict=True)]
+        for row, alpha in zip(rows, test.alpha.tolist(), strict=True)
+    ]
+
+
+def _relatives(values: ArmValues, control: int, quantile: FloatArray, alpha: FloatArray) -> list[list[Estimate | None]]:
+    """(M, T) relative effects with Fieller's intervals; None where the control may be 0."""
+    last = _at_last(values)
+    shares = relative(last, control)
+    low, high = fieller(last, control, quantile[..., None])
+    parts = (shares.value, shares.std_error, shares.df, low, high)
+    rows = zip(*(part[..., 0].tolist() for part in parts), strict=True)
+    return [
+        [
+            Estimate(value, error, lower, upper, 1.0 - 2.0 * level, _whole(df), "fieller") if lower == lower else None
+            for value, error, df, lower, upper in zip(*row, strict=True)
+        ]
+        for row, level in zip(rows, alpha.tolist(), strict=True)
+    ]
 
 
 def _alpha(plan: ExperimentPlan, role: str) -> float:

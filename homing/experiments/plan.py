@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -176,7 +177,7 @@ class ExperimentPlan:
                     describe("covariates of PreExposureBias", (), "must be at least one", "Name pre-exposure columns.")
                 )
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """All metrics: success, guardrail, deterioration."""
         return (
@@ -185,14 +186,14 @@ class ExperimentPlan:
             *self.deterioration,
         )
 
-    @property
+    @cached_property
     def roles(self) -> dict[str, str]:
         """`success`, `guardrail` or `deterioration` by metric name."""
         roles = dict.fromkeys((metric.name for metric, _ in self.success), "success")
         roles |= dict.fromkeys((metric.name for metric, _ in self.guardrail), "guardrail")
         return roles | dict.fromkeys((metric.name for metric in self.deterioration), "deterioration")
 
-    @property
+    @cached_property
     def margins(self) -> dict[str, MDE | NIM | None]:
         """The MDE of each success metric and the NIM of each guardrail, by metric name."""
         return {metric.name: margin for metric, margin in (*self.success, *self.guardrail)}
@@ -209,7 +210,7 @@ class ExperimentPlan:
         asked += [item for test in self.quality if isinstance(test, PreExposureBias) for item in test.covariates]
         return tuple({item.column: item for item in asked}.values())
 
-    @property
+    @cached_property
     def corrections(self) -> Any:
         """The error rate of each test, and how it came from the plan's.
 
@@ -260,7 +261,7 @@ class ExperimentPlan:
         """The plan with its planned size, to be set before the start."""
         return replace(self, planned_size=planned_size)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the whole plan: 64 hexadecimal digits."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)

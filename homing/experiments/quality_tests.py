@@ -11,33 +11,32 @@ from homing.experiments.plan import ExperimentPlan
 from homing.experiments.quality import PreExposureBias, SampleRatio
 from homing.experiments.scorecard import QualityResult
 from homing.experiments.sequential import sequential_ratio_p_value
-from homing.experiments.statistics import SufficientStatistics, layout
+from homing.experiments.statistics import layout
 from homing.experiments.statistics.layout import UNITS
-from homing.experiments.statistics.looks import cumulated
+from homing.experiments.statistics.looks import Looks
 
 FloatArray = NDArray[np.float64]
 #: Units for which the pre-exposure test is most sensitive where the plan has no size.
 _UNSIZED = 10_000
 
 
-def quality_results(
-    statistics: SufficientStatistics, plan: ExperimentPlan, looks: NDArray[np.int64]
-) -> tuple[QualityResult, ...]:
+def quality_results(looks: Looks, plan: ExperimentPlan) -> tuple[QualityResult, ...]:
     """The plan's quality tests at every look, on all units exposed until then."""
     if not plan.quality:
         return ()
     threshold = float(plan.corrections.alpha_quality or plan.alpha_quality)
-    made = layout(plan)
-    seen = cumulated(statistics, looks)
-    bias = iter(made.bias)
+    seen = looks.matured()
+    made = layout(plan) if any(isinstance(test, PreExposureBias) for test in plan.quality) else None
+    bias = iter(made.bias if made is not None else ())
     results = []
     for test in plan.quality:
         if isinstance(test, SampleRatio):
             counts = seen.n.sum(axis=2).T.astype(np.float64)
             results.append(_sample_ratio(test, counts, plan, threshold))
+        if made is None or isinstance(test, SampleRatio):
             continue
         columns = next(bias)
-        means = moments(seen, made, columns, statistics.shift[list(columns)])
+        means = moments(seen, made, columns, looks.statistics.shift[list(columns)])
         if plan.cluster is not None:
             means = _per_unit(means)
         names = [made.columns[at].source for at in columns if made.columns[at].source != UNITS]

@@ -94,24 +94,26 @@ def compare(values: MetricValues, plan: ExperimentPlan) -> Compared:
     }
     signs = np.array([metric.sign for metric in plan.metrics], dtype=np.float64)[:, None, None]
     kept, margins = _kept(values, plan, control)
+    # The first few units may all be alike: without a spread there is no test yet.
+    better = signs * np.where(effect.std_error > 0, t_to_z(effect.t, effect.df), np.nan)
     tests = {}
     for name, roles in TESTS.items():
         asked = [plan.roles[metric.name] in roles for metric in plan.metrics]
         if not any(asked):
             continue
-        one = kept if name == "non_inferior" else effect
-        towards = -signs if name == "inferior" else signs
-        # The first few units may all be alike: without a spread there is no test yet.
-        z = np.where(one.std_error > 0, t_to_z(towards * one.t, one.df), np.nan)[asked]
-        level = np.full(z.shape[:-1], alphas[name])
+        if name == "non_inferior":
+            z = np.where(kept.std_error > 0, t_to_z(signs * kept.t, kept.df), np.nan)[asked]
+        else:
+            z = (better if name == "superior" else -better)[asked]
+        level = np.full(information[asked].shape[:-1], alphas[name])
         made = (
             np.where(asked, float(alphas[name] or np.nan), np.nan),
             z,
-            plan.monitoring.critical(information[asked], level),
+            np.broadcast_to(plan.monitoring.critical(information[asked], level), z.shape),
             plan.monitoring.p_value(z, information[asked], level),
         )
         tests[name] = Judged(made[0], *(_spread(part, asked, fill) for part, fill in zip(made[1:], _NONE, strict=True)))
-    return Compared(effect, information, margins, tests)
+    return Compared(effect, np.broadcast_to(information, effect.value.shape), margins, tests)
 
 
 #: What stands for z, its bound and the p-value where a metric has no such test.
@@ -148,10 +150,10 @@ def _kept(values: MetricValues, plan: ExperimentPlan, control: int) -> tuple[Eff
 
 
 def information_of(values: MetricValues, effect: Effect, plan: ExperimentPlan, control: int) -> FloatArray:
-    """(M, T, L) share of the information that each comparison has."""
+    """(M, T, L) share of the information that each comparison has; (M, 1, L) where treatments have the same."""
     if not isinstance(plan.monitoring, FixedPower):
         units = values.arms.n.sum(axis=1, keepdims=True)
-        return np.broadcast_to(plan.monitoring.information(units, plan.planned_size), effect.value.shape).copy()
+        return plan.monitoring.information(units, plan.planned_size)
     out = np.full(effect.value.shape, np.inf)
     for number, metric in enumerate(plan.metrics):
         margin = plan.margins.get(metric.name)

@@ -34,8 +34,7 @@ class ArmValues:
 def unadjusted(means: Means) -> ArmValues:
     """The first column's mean as it is."""
     value, variance = means.mean[..., 0], means.cov[..., 0, 0]
-    shape = (*value.shape[:-1], value.shape[-2], value.shape[-1])
-    return ArmValues(means.n, value, variance, np.zeros((*shape[:-3], shape[-3], *shape[-2:])), means.n - 1.0)
+    return ArmValues(means.n, value, variance, np.zeros((*value.shape[:-1], *value.shape[-2:])), means.n - 1.0)
 
 
 def adjusted(means: Means, *, pooled: bool = False) -> ArmValues:

@@ -30,6 +30,26 @@ class Cumulated:
     missing: IntArray
 
 
+class Looks:
+    """What had matured at every look, for each delay that metrics have; each is cumulated once.
+
+    Attributes:
+        statistics: by exposure day.
+        days: (L,) day numbers of the looks, increasing.
+    """
+
+    def __init__(self, statistics: SufficientStatistics, days: IntArray) -> None:
+        self.statistics = statistics
+        self.days = days
+        self._known: dict[int, Cumulated] = {}
+
+    def matured(self, delay: int = 0) -> Cumulated:
+        """Units exposed `delay` days before each look, or earlier."""
+        if delay not in self._known:
+            self._known[delay] = cumulated(self.statistics, self.days, delay)
+        return self._known[delay]
+
+
 def cumulated(statistics: SufficientStatistics, looks: IntArray, matures_after: int = 0) -> Cumulated:
     """What had matured at the end of each look's day: units exposed `matures_after` days before it or earlier.
 

@@ -145,9 +145,10 @@ class ExperimentPlan:
                     describe(
                         f"{self.roles[metric.name]} metric",
                         metric.name,
-                        "must not be a diagnostic: its denominator is itself an effect of the treatment (whom one may "
-                        "still reach, what was sent), so it can rise because the least interested left",
-                        "Measure it over all randomised units, and take reachability as a guardrail.",
+                        "must not be a diagnostic: a rate per send has an effect of the treatment as denominator (whom "
+                        "one may still reach, what was sent) and can rise because the least interested left; a "
+                        "surrogate index decides nothing before it is validated",
+                        "Measure it over all randomised units, reachability as a guardrail; or validate the index.",
                     )
                 )
             if metric.kind == "quantile" and self.cluster is not None:

@@ -176,7 +176,7 @@ def _coverage(rng: np.random.Generator) -> Iterator[tuple[str, ...]]:
         return all(item.p_value is None or item.p_value >= 0.05 for item in found.terms), not by_eye
 
     names = {
-        "complier effect, a weak instrument (F near 1): Anderson–Rubin; t interval of the ratio": (
+        "complier effect, a weak instrument (F about 2): Anderson–Rubin; t interval of the ratio": (
             complier,
             2000,
         ),

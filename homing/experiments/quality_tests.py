@@ -115,11 +115,18 @@ def mixture_p_value(statistic: FloatArray, df: int, n: FloatArray, n_star: float
     is (1 + n ρ²)^(-df / 2) exp(W / 2 · n ρ² / (1 + n ρ²)), a martingale whose inverse is a p-value at any time (Robbins
     1970, "Statistical methods related to the law of the iterated logarithm", Annals of Mathematical Statistics 41).
     ρ² makes it most sensitive at `n_star` units, by the rule for df = 1.
+
+    Args:
+        statistic: (…, looks), NaN where there is none yet.
+        df: of the chi-square statistic.
+        n: (…, looks) units so far.
+        n_star: units at which it is most sensitive.
+        alpha: level that it is tuned to; it is valid at every level.
     """
     tuned = (-2.0 * np.log(alpha) + np.log(-2.0 * np.log(alpha) + 1.0)) / n_star
     growth = 1.0 + n * tuned
     log_ratio = -0.5 * df * np.log(growth) + 0.5 * np.nan_to_num(statistic) * (growth - 1.0) / growth
-    return np.minimum.accumulate(np.exp(-np.maximum(log_ratio, 0.0)))
+    return np.minimum.accumulate(np.exp(-np.maximum(log_ratio, 0.0)), axis=-1)
 
 
 def _per_unit(means: Means) -> Means:

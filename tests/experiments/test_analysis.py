@@ -208,6 +208,17 @@ def test_the_joint_test_before_exposure_has_its_distribution() -> None:
     assert abs((stats.chi2.sf(statistic, df) < 0.1).mean() - 0.1) < 0.038
 
 
+def test_the_joint_test_may_be_looked_at_daily() -> None:
+    """4,000 A/A paths of 30 looks and 2 degrees of freedom at .05: at most .05 + 3 standard errors (.0034)."""
+    from homing.experiments.quality_tests import mixture_p_value
+
+    n = np.arange(1.0, 31.0) * 100
+    walk = np.random.default_rng(1).normal(size=(4000, 2, 30)).cumsum(axis=-1) / np.sqrt(np.arange(1, 31))
+    p = mixture_p_value((walk**2).sum(axis=1), 2, n, 3000, 0.05)
+    assert (p[:, -1] <= 0.05).mean() <= 0.0604
+    assert (stats.chi2.sf((walk**2).sum(axis=1), 2).min(axis=-1) <= 0.05).mean() > 0.2
+
+
 def test_what_is_no_analysis_is_refused() -> None:
     data = frame()
     statistics = SufficientStatistics.from_frame(data, PLAN)

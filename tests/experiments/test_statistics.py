@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,9 @@ def frame(n: int = 3000, *, level: float = 0.0) -> pl.DataFrame:
 def close(one: SufficientStatistics, two: SufficientStatistics, tolerance: float) -> None:
     assert one.variants == two.variants and one.strata == two.strata and one.first_day == two.first_day
     np.testing.assert_array_equal(one.n, two.n)
-    np.testing.assert_allclose(one.shift + one.offset, two.shift + two.offset, rtol=tolerance, atol=tolerance)
+    filled = one.n > 0
+    means = ((each.shift + each.offset)[filled] for each in (one, two))
+    np.testing.assert_allclose(*means, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(one.products, two.products, rtol=tolerance, atol=tolerance * np.abs(two.products).max())
 
 
@@ -152,6 +156,30 @@ def test_parts_are_read_one_by_one() -> None:
     close(same, whole, 1e-12)
     with pytest.raises(InvalidInputError, match="units in several parts == 5, must be 0"):
         SufficientStatistics.from_parts([data[:10], data[5:20]], plan)
+
+
+def sent(thing: Any) -> Any:
+    return pickle.loads(pickle.dumps(thing))  # noqa: S301 (our own bytes)
+
+
+class Shared:
+    """Three shares, and nothing passes between them but bytes: what a cluster does, in this process."""
+
+    def map_reduce(self, items: Any, split: Any, merge: Any, finish: Any) -> list[Any]:
+        pieces = [sent(sent(split)(item, 3)) for item in items]
+        return [sent(sent(finish)(reduce(sent(merge), column))) for column in zip(*pieces, strict=True)]
+
+
+@pytest.mark.parametrize("cluster", [False, True], ids=["units", "clusters"])
+def test_shares_of_parts_come_to_the_same(cluster: bool) -> None:
+    data = teams()
+    plan = clustered() if cluster else PLAN
+    parts = [data[:200], data[200:350], data[350:]]
+    thresholds = {} if cluster else {"bounded": 4.0}
+    found = SufficientStatistics.from_parts(parts, plan, engine=Shared(), thresholds=thresholds)
+    close(found, SufficientStatistics.from_frame(data, plan, thresholds=thresholds), 1e-12)
+    with pytest.raises(InvalidInputError, match="units in several parts"):
+        SufficientStatistics.from_parts([data[:10], data[5:20]], plan, engine=Shared(), thresholds=thresholds)
 
 
 def clustered(**changes: Any) -> ExperimentPlan:

@@ -66,16 +66,16 @@ def test_anderson_rubin_holds_what_its_test_does_not_reject(share: float, seed: 
 
 
 def test_covers_at_any_strength() -> None:
-    # 800 experiments in which being sent it moves receiving by 2 %: coverage .95 has a standard error of .0077. (Arms
+    # 400 experiments in which being sent it moves receiving by 2 %: coverage .95 has a standard error of .011. (Arms
     # of different size: shares of receivers are never equal by chance, so the ratio exists.)
     rng = np.random.default_rng(1)
     inside = 0
-    for _ in range(800):
+    for _ in range(400):
         sent = np.repeat([0.0, 1.0], [150, 151])
         eager = rng.normal(size=301)
         received = ((rng.random(301) < 0.3 + 0.02 * sent) | (eager > 1)).astype(float)
         inside += 1.0 in complier_effect(sent, received, received + eager).anderson_rubin
-    assert abs(inside / 800 - 0.95) < 4 * 0.0077
+    assert abs(inside / 400 - 0.95) < 4 * 0.011
 
 
 def test_comparing_receivers_is_biased_and_this_is_not() -> None:

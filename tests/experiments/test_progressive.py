@@ -71,6 +71,7 @@ def world(days: int) -> EffectPrior:
     return EffectPrior(np.zeros(days), covariance, 0.15 * np.ones((days, days)) + 0.2 * np.eye(days))
 
 
+@pytest.mark.slow
 def test_the_tenth_day_is_calibrated_and_sharper_than_the_prior() -> None:
     """250 experiments of 300 users a variant, seen for 6 to 10 of 60 days; coverage .9 has a standard error of .019."""
     rng = np.random.default_rng(2)

@@ -86,19 +86,19 @@ def test_agrees_with_least_squares_and_welch() -> None:
 
 def test_interval_knows_the_index_s_own_error() -> None:
     # 60 users of history, an effect on the surrogate of 1 and a weight of 2, so a long-term effect of 2. Coverage of
-    # .95 over 200 draws has a standard error of .0154; the t quantile is that of a normal to 1 %.
+    # .95 over 120 draws has a standard error of .02; the t quantile is that of a normal to 1 %.
     rng = np.random.default_rng(1)
     spec = SurrogateIndex(("s",), "y", Window(7, 14))
     covered = narrow = 0
-    for _ in range(200):
+    for _ in range(120):
         s = rng.normal(size=60)
         index = spec.fit({"s": s, "y": 2 * s + rng.normal(0, 3, 60)})
         data = {"variant": np.repeat(["c", "t"], 300), "s": rng.normal(size=600) + np.repeat([0.0, 1.0], 300)}
         found = index.estimate(data, treatment="t", control="c", treatment_days=14)
         covered += found.effect.lower <= 2 <= found.effect.upper
         narrow += abs(found.effect.value - 2) <= 1.96 * found.sampling_std_error
-    assert covered / 200 > 0.95 - 4 * 0.0154
-    assert narrow / 200 < 0.8
+    assert covered / 120 > 0.95 - 4 * 0.02
+    assert narrow / 120 < 0.8
 
 
 def test_washout_is_unbiased_and_data_from_the_treatment_are_not() -> None:
@@ -178,25 +178,25 @@ def test_an_index_without_validation_is_refused_in_a_plan(past: tuple[Columns, l
 
 
 def test_slope_is_corrected_for_noise() -> None:
-    """Weak experiments: true effects sd .05, noise as large; the long-term effect is twice that on the index.
+    """Weak experiments: true effects sd .08, noise .05; the long-term effect is twice that on the index.
 
-    200 experiments know the slope to about 2 / sqrt(200) · (1 + noise²/signal²) = .28; uncorrected it would be
-    drawn to (2 · signal² + shared) / (signal² + noise²), which is 1.5 here.
+    100 experiments know the slope to about 2 / sqrt(100) · (1 + noise²/signal²) = .28; uncorrected it would be
+    drawn to (2 · signal² + shared) / (signal² + noise²), which is 1.7 here.
     """
     rng = np.random.default_rng(4)
     spec = SurrogateIndex(("s",), "y", Window(7, 14))
     x = rng.normal(size=20_000)
     index = spec.fit({"s": x, "y": x + rng.normal(0, 0.5, 20_000)})
     past = []
-    for i in range(200):
-        effect = rng.normal(0, 0.05)
+    for i in range(100):
+        effect = rng.normal(0, 0.08)
         s = rng.normal(size=1600) + np.repeat([0.0, effect], 800)
         y = s + np.repeat([0.0, effect], 800) + rng.normal(0, 0.5, 1600)
         data = {"variant": np.repeat(["c", "t"], 800), "s": s, "y": y}
         past.append(PastExperiment(str(i), data, "t", "c", 14))
     found = validate_surrogate(index, past)
     naive = np.array([[item.index.value, item.long_term.value] for item in found.calls])
-    assert (naive[:, 0] @ naive[:, 1]) / (naive[:, 0] @ naive[:, 0]) < 1.7
+    assert (naive[:, 0] @ naive[:, 1]) / (naive[:, 0] @ naive[:, 0]) < 1.85
     assert abs(found.slope.value - 2.0) < 4 * found.slope.std_error < 1.2
 
 

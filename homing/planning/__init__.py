@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from homing.planning.solver import solve
     from homing.planning.streaming import StreamedPlan, solve_parquet
     from homing.planning.sweeping import Sweep, sweep
+    from homing.planning.volume import VolumePlan, plan_volumes
 
 __all__ = [
     "Budget",
@@ -42,8 +43,10 @@ __all__ = [
     "StreamedPlan",
     "Sweep",
     "UserOffsets",
+    "VolumePlan",
     "load_prices",
     "plan_from_file",
+    "plan_volumes",
     "publish",
     "replay",
     "report",
@@ -65,7 +68,9 @@ _LAZY = {
     "StreamedPlan": "streaming",
     "Sweep": "sweeping",
     "UserOffsets": "problem",
+    "VolumePlan": "volume",
     "plan_from_file": "plan_files",
+    "plan_volumes": "volume",
     "publish": "publishing",
     "replay": "serving",
     "report": "plan_report",

@@ -22,7 +22,8 @@ class Columns:
         empty: whether a table without rows will do.
 
     Raises:
-        InvalidInputError: if needed columns are missing (all are named), or the table has no rows where it must.
+        InvalidInputError: if it is no table, needed columns are missing (all are named), or there are no rows where
+            there must be.
 
     Example:
         >>> table = Columns({"variant": ["b", "a", "b"], "visits": [1, 0, 2]}, ("variant", "visits"))
@@ -36,8 +37,7 @@ class Columns:
             self._check(known, needed)
             frame = frame.select(list(dict.fromkeys(needed))).collect()
         else:
-            known = list(frame) if isinstance(frame, Mapping) else list(getattr(frame, "column_names", frame.columns))
-            self._check(known, needed)
+            self._check(_names(frame), needed)
         self._frame = frame
         lengths = {name: len(frame[name]) for name in needed}
         if len(set(lengths.values())) > 1:
@@ -138,3 +138,19 @@ class Columns:
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
         return column
+
+
+def _names(frame: Any) -> list[str]:
+    if isinstance(frame, Mapping):
+        return list(frame)
+    found = getattr(frame, "column_names", None) or getattr(frame, "columns", None)
+    if found is None:
+        raise InvalidInputError(
+            describe(
+                "data",
+                type(frame).__name__,
+                "must be a table (Polars, pandas, Arrow) or a mapping of names to arrays",
+                "A scorecard has estimates alone: pass the rows that it was made from.",
+            )
+        )
+    return list(found)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from homing.errors import InvalidInputError, SupportError, UnknownNameError
-from homing.experiments import ExperimentPlan, Metric, SufficientStatistics
+from homing.experiments import ExperimentPlan, Metric, SufficientStatistics, analyze
 from homing.experiments.decomposition import Decomposition, decompose
 from homing.experiments.decomposition.funnel import log_mean_terms, shapley_terms
 from homing.experiments.decomposition.mix_rate import kitagawa_terms
@@ -183,6 +183,9 @@ def test_statistics_give_what_rows_give(metric: Metric) -> None:
         assert right.value == pytest.approx(left.value, abs=1e-8 * scale)
         assert right.std_error == pytest.approx(left.std_error, rel=1e-6)
     assert two.before == pytest.approx(one.before, rel=1e-12)
+    with pytest.raises(InvalidInputError, match=r"data == 'Scorecard'.* pass the rows"):
+        card = analyze(SufficientStatistics.from_frame(rows, plan), plan)
+        decompose(card, metric, "mix_rate", **groups, by=["country"])
     with pytest.raises(InvalidInputError, match="Decompose the rows"):
         decompose(SufficientStatistics.from_frame(rows, plan), metric, "parts", **groups, plan=plan)
 

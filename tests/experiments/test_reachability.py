@@ -13,7 +13,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 
 from homing.errors import InvalidInputError, SupportError, UnknownNameError
 from homing.estimates import Estimate
-from homing.experiments import NIM, ExperimentPlan, Window
+from homing.experiments import NIM, ExperimentPlan, SufficientStatistics, Window, analyze
 from homing.experiments.intervals import welch
 from homing.experiments.reachability import (
     KaplanMeier,
@@ -129,6 +129,29 @@ def test_metrics_fit_the_columns_and_enter_a_plan(states: Reachability) -> None:
         ExperimentPlan("e", guardrail=[(metric, NIM(abs=0.01))])
     with pytest.raises(InvalidInputError, match="must not be a diagnostic"):
         ExperimentPlan("e", success=[per_send("click_rate", "clicks", "sends")])
+
+
+def test_a_plan_says_what_the_curves_say() -> None:
+    rng = np.random.default_rng(4)
+    n = 600
+    variant = np.array(["a", "b"])[rng.integers(0, 2, n)]
+    units = {"user_id": np.arange(n), "variant": variant, "exposed_at": rng.integers(0, 5, n).astype(float)}
+    lost_at = units["exposed_at"] + rng.exponential(np.where(variant == "a", 40, 25))
+    losses = {"user_id": np.arange(n), "channel": np.full(n, "push"), "lost_at": lost_at}
+    states = Reachability.from_frames(units, losses, channels=["push"], as_of=20.0)
+    metrics = reachable_at("push", 14), reachable_days("any", 14)
+    plan = ExperimentPlan(
+        "e", guardrail=[(metric, NIM(abs=0.01)) for metric in metrics], variants={"a": 0.5, "b": 0.5}, planned_size=n
+    )
+    table = units | {"exposed_at": units["exposed_at"].astype(int)} | states.columns(14)
+    card = analyze(SufficientStatistics.from_frame(pl.DataFrame(table), plan), plan, as_of=20)
+    readout = read_reachability(states, horizon_days=14, control="a")
+    share, days = (card.comparison(metric.name).difference for metric in metrics)
+    # Everyone was followed for 14 days: Greenwood's variance is p (1 - p) / n, and that of the area differs by n - 1.
+    assert share.value == pytest.approx(readout.of("push", "b").still_difference.value, abs=1e-12)
+    assert share.std_error == pytest.approx(readout.of("push", "b").still_difference.std_error, rel=1e-9)
+    assert days.value == pytest.approx(readout.of("any", "b").days_difference.value, abs=1e-9)
+    assert days.std_error == pytest.approx(readout.of("any", "b").days_difference.std_error, rel=0.003)
 
 
 def test_losses_of_a_decision_log() -> None:

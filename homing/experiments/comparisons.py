@@ -31,13 +31,14 @@ def comparisons(values: MetricValues, table: Compared, plan: ExperimentPlan) -> 
     effect, df = table.effect, table.effect.df[..., -1]
     quantile = t_bound(np.broadcast_to(z, df.shape), df)
     own = t_bound(np.broadcast_to(z, last.df.shape[:-1]), last.df[..., 0])
-    told = _estimates(last.value[..., 0], np.sqrt(last.variance[..., 0]), last.df[..., 0], own, alpha)
-    differences = _estimates(effect.value[..., -1], effect.std_error[..., -1], df, quantile, alpha)
+    level = 1.0 - 2.0 * alpha
+    told = _welch(last.value[..., 0], np.sqrt(last.variance[..., 0]), last.df[..., 0], own, level)
+    differences = _welch(effect.value[..., -1], effect.std_error[..., -1], df, quantile, level)
     n = values.arms.n.astype(np.int64)
     signs = np.array([metric.sign for metric in plan.metrics], dtype=np.float64)
     lower, upper = table.bounds(signs)
     tests = {name: _one_sided(test) for name, test in table.tests.items()}
-    relatives = _relatives(values.absolute, control, quantile, alpha)
+    relatives = _relatives(last, control, quantile, level)
     information, margins = table.information[..., -1].tolist(), table.margins[..., -1].tolist()
     counts = n[..., -1].tolist()
     treated = [variants.index(name) for name in plan.treatments]
@@ -105,20 +106,13 @@ def _one_sided(test: Judged) -> list[list[OneSidedTest]]:
     ]
 
 
-def _relatives(values: ArmValues, control: int, quantile: FloatArray, alpha: FloatArray) -> list[list[Estimate | None]]:
+def _relatives(last: ArmValues, control: int, quantile: FloatArray, level: FloatArray) -> list[list[Estimate | None]]:
     """(M, T) relative effects with Fieller's intervals; None where the control may be 0."""
-    last = _at_last(values)
     shares = relative(last, control)
-    low, high = fieller(last, control, quantile[..., None])
-    parts = (shares.value, shares.std_error, shares.df, low, high)
-    rows = zip(*(part[..., 0].tolist() for part in parts), strict=True)
-    return [
-        [
-            Estimate(value, error, lower, upper, 1.0 - 2.0 * level, _whole(df), "fieller") if lower == lower else None
-            for value, error, df, lower, upper in zip(*row, strict=True)
-        ]
-        for row, level in zip(rows, alpha.tolist(), strict=True)
-    ]
+    ends = fieller(last, control, quantile[..., None])
+    value, std_error, df, low, high = (part[..., 0] for part in (shares.value, shares.std_error, shares.df, *ends))
+    rows = _estimates(value, std_error, low, high, level, df, "fieller")
+    return [[None if math.isnan(one.lower) else one for one in row] for row in rows]
 
 
 def _alpha(plan: ExperimentPlan, role: str) -> float:
@@ -138,19 +132,26 @@ def _last_finite(critical: FloatArray) -> FloatArray:
     return np.asarray(np.take_along_axis(critical, place[..., None], axis=-1)[..., 0])
 
 
-def _estimates(
-    value: FloatArray, std_error: FloatArray, df: FloatArray, quantile: FloatArray, alpha: FloatArray
+def _welch(
+    value: FloatArray, std_error: FloatArray, df: FloatArray, quantile: FloatArray, level: FloatArray
 ) -> list[list[Estimate]]:
-    """(M, …) numbers as estimates with Welch intervals at 1 - 2 alpha."""
     half = quantile * std_error
+    return _estimates(value, std_error, value - half, value + half, level, df, "welch-t")
+
+
+def _estimates(
+    value: FloatArray,
+    std_error: FloatArray,
+    lower: FloatArray,
+    upper: FloatArray,
+    level: FloatArray,
+    df: FloatArray,
+    interval: str,
+) -> list[list[Estimate]]:
+    """(M, …) numbers as estimates; level is (M,)."""
+    whole = np.clip(np.nan_to_num(df), 1.0, _MANY).astype(np.int64)
+    parts = (value, std_error, lower, upper, np.broadcast_to(level[:, None], value.shape), whole)
+    rows = zip(*(part.tolist() for part in parts), strict=True)
     return [
-        [
-            Estimate(v, s, v - h, v + h, 1.0 - 2.0 * a, _whole(d), "welch-t")
-            for v, s, d, h in zip(*(part[m].tolist() for part in (value, std_error, df, half)), strict=True)
-        ]
-        for m, a in enumerate(alpha.tolist())
+        [Estimate(v, s, low, high, a, d, interval) for v, s, low, high, a, d in zip(*row, strict=True)] for row in rows
     ]
-
-
-def _whole(df: float) -> int:
-    return int(min(max(df, 1.0), _MANY)) if df == df else 0

@@ -69,9 +69,10 @@ class Compared:
         """
         half = {}
         for name, test in self.tests.items():
-            bound = t_bound(test.critical, self.effect.df)
-            looked = np.isfinite(bound)
-            half[name] = np.where(looked, np.where(looked, bound, 0.0) * self.effect.std_error, np.inf)
+            looked = np.isfinite(test.critical)
+            half[name] = np.full(looked.shape, np.inf)
+            bound = t_bound(test.critical[looked], self.effect.df[looked]) * self.effect.std_error[looked]
+            half[name][looked] = np.where(np.isnan(bound), np.inf, bound)
         none = np.full(self.effect.value.shape, np.inf)
         bad = np.fmin(half.get("superior", none), half.get("non_inferior", none))
         rising = signs[:, None, None] > 0
@@ -93,7 +94,9 @@ def compare(values: MetricValues, plan: ExperimentPlan) -> Compared:
         "inferior": rates.alpha_deterioration,
     }
     signs = np.array([metric.sign for metric in plan.metrics], dtype=np.float64)[:, None, None]
-    kept, margins = _kept(values, plan, control)
+    kept, margins = effect, np.full((len(plan.metrics), effect.value.shape[-1]), np.nan)
+    if plan.guardrail:
+        kept, margins = _kept(values, plan, control)
     # The first few units may all be alike: without a spread there is no test yet.
     better = signs * np.where(effect.std_error > 0, t_to_z(effect.t, effect.df), np.nan)
     tests = {}
@@ -105,12 +108,15 @@ def compare(values: MetricValues, plan: ExperimentPlan) -> Compared:
             z = np.where(kept.std_error > 0, t_to_z(signs * kept.t, kept.df), np.nan)[asked]
         else:
             z = (better if name == "superior" else -better)[asked]
-        level = np.full(information[asked].shape[:-1], alphas[name])
+        here = information[asked]
+        if (here == here[:1, :1]).all():  # metrics with one window have their looks in common
+            here = here[:1, :1]
+        level = np.full(here.shape[:-1], alphas[name])
         made = (
             np.where(asked, float(alphas[name] or np.nan), np.nan),
             z,
-            np.broadcast_to(plan.monitoring.critical(information[asked], level), z.shape),
-            plan.monitoring.p_value(z, information[asked], level),
+            np.broadcast_to(plan.monitoring.critical(here, level), z.shape),
+            plan.monitoring.p_value(z, here, level),
         )
         tests[name] = Judged(made[0], *(_spread(part, asked, fill) for part, fill in zip(made[1:], _NONE, strict=True)))
     return Compared(effect, np.broadcast_to(information, effect.value.shape), margins, tests)

@@ -168,7 +168,7 @@ def lay_out(problem: PlanningProblem) -> Layout:
                 "Number the codes of each column from 0 without holes, or join columns that limits name together.",
             )
         )
-    kind = np.dtype(np.uint8 if cells <= 2**8 else np.uint16 if cells <= 2**16 else np.uint32)
+    kind = np.dtype(np.uint16 if cells <= 2**16 else np.uint32)  # each type is a compilation more
     cell = np.zeros(problem.n_candidates, dtype=kind)
     strides: dict[str, int] = {}
     stride = 1

@@ -330,7 +330,7 @@ def descend(
     within = whole
     reach = _REACH
     before: tuple[float, FloatArray] | None = None
-    least = max(last, 1e-9 * gamma)
+    least, tie = max(last, 1e-9 * gamma), 1e-4 * gamma
     fixed = np.zeros(len(price))
     while True:
         minimum = minimise(options, rows, floor, ceiling, price, within, scale, gamma, _TOLERANCE)
@@ -354,7 +354,8 @@ def descend(
         within = whole.around(price, reach * gamma / scale)
         use, options = narrow(options, rows, within.low, within.high)
         floor, ceiling, fixed = floor - use, ceiling - use, fixed + use
-        if len(options) >= _BENCH or len(bench) > 4 * _BENCH:
+        # Ties are kept on the bench: the last digits of prices break them, and moving them costs nothing.
+        if gamma > tie and (len(options) >= _BENCH or len(bench) > 4 * _BENCH):
             bench = options = options.restarted()
         gamma /= _SHRINK
 

@@ -2,7 +2,7 @@
 
 At prices p the gap of a plan is Σ over users of what their option is worth less than the best one, plus Σ p · (limit −
 use) over priced limits (complementary slackness). Rounding therefore keeps use where the weights put it; then moves of
-single users, the cheapest first, undo what is broken, and fill what is left.
+single users and of pairs, the cheapest first, undo what is broken, and fill what is left.
 """
 
 from __future__ import annotations
@@ -57,35 +57,37 @@ def round_weights(
 
 
 @inlined
-def broken(j: Any, use: Any, floor: Any, ceiling: Any) -> Any:
-    """Units by which a row is over or under."""
-    if use > ceiling[j]:
-        return use - ceiling[j]
-    if use < floor[j]:
-        return floor[j] - use
-    return 0.0
+def broken(j: Any, use: Any, floor: Any, ceiling: Any, over: Any) -> Any:
+    """Units by which a row is under, and `over` times those by which it is over."""
+    return over * max(0.0, use - ceiling[j]) + max(0.0, floor[j] - use)
+
+
+@compiled
+def shift_more(old: Any, new: Any, start: Any, row: Any, amount: Any, change: Any, touched: Any, n: Any) -> Any:
+    """Add what rows change by if a user goes from one option to another; returns how many of them are touched.
+
+    Args:
+        change: (m,) units.
+        touched: rows with a change, of which there are n before.
+    """
+    for side in range(2):
+        o = new if side else old
+        for e in range(start[o], start[o + 1]):
+            j = row[e]
+            seen = False
+            for t in range(n):
+                seen = seen or touched[t] == j
+            if not seen:
+                touched[n] = j
+                n += 1
+            change[j] += amount[e] if side else -amount[e]
+    return n
 
 
 @compiled
 def shift(old: Any, new: Any, start: Any, row: Any, amount: Any, change: Any, touched: Any) -> Any:
-    """Units that each row changes by if a user goes from one option to another; returns the number of rows touched."""
-    n = 0
-    for e in range(start[old], start[old + 1]):
-        j = row[e]
-        if change[j] == 0.0:
-            touched[n] = j
-            n += 1
-        change[j] -= amount[e]
-    for e in range(start[new], start[new + 1]):
-        j = row[e]
-        seen = False
-        for t in range(n):
-            seen = seen or touched[t] == j
-        if not seen:
-            touched[n] = j
-            n += 1
-        change[j] += amount[e]
-    return n
+    """The same where nothing is touched before."""
+    return shift_more(old, new, start, row, amount, change, touched, 0)
 
 
 @compiled
@@ -101,6 +103,7 @@ def move_users(
     ceiling: Any,
     choice: Any,
     use: Any,
+    over: Any,
     filling: Any,
 ) -> Any:
     """One round of moves of single users, the cheapest first; returns how many there were.
@@ -108,6 +111,7 @@ def move_users(
     Args:
         choice: (n,) option of each user, changed.
         use: (m,) of all users, changed.
+        over: how much more a unit over a budget counts than one under a floor.
         filling: whether to raise value within the limits; else what is broken is mended.
     """
     m = scale.shape[0]
@@ -133,7 +137,9 @@ def move_users(
             mended = 0.0
             for t in range(count):
                 j = touched[t]
-                mended += (broken(j, use[j], floor, ceiling) - broken(j, use[j] + change[j], floor, ceiling)) / scale[j]
+                mended += (
+                    broken(j, use[j], floor, ceiling, over) - broken(j, use[j] + change[j], floor, ceiling, over)
+                ) / scale[j]
                 change[j] = 0.0
             worth = value[o]
             for e in range(start[o], start[o + 1]):
@@ -156,7 +162,9 @@ def move_users(
         mended = 0.0
         for t in range(count):
             j = touched[t]
-            mended += (broken(j, use[j], floor, ceiling) - broken(j, use[j] + change[j], floor, ceiling)) / scale[j]
+            mended += (
+                broken(j, use[j], floor, ceiling, over) - broken(j, use[j] + change[j], floor, ceiling, over)
+            ) / scale[j]
         fits = mended >= 0.0 if filling else mended > 1e-12
         for t in range(count):
             j = touched[t]
@@ -168,6 +176,124 @@ def move_users(
             moved[u] = True
             moves += 1
     return moves
+
+
+@compiled
+def swap_users(
+    first: Any,
+    value: Any,
+    start: Any,
+    row: Any,
+    amount: Any,
+    price: Any,
+    floor: Any,
+    ceiling: Any,
+    choice: Any,
+    use: Any,
+    firsts: Any,
+    seconds: Any,
+) -> Any:
+    """Pairs of moves that together raise value within the limits, where neither does alone; returns how many.
+
+    The first of a pair raises value and overfills one row; the second makes room there. Of each, the cheapest at the
+    prices are tried.
+
+    Args:
+        firsts: moves tried as the first of a pair.
+        seconds: moves tried against each of them.
+    """
+    m = price.shape[0]
+    spare = 0.0
+    for j in range(m):
+        if price[j] > 0.0:
+            spare += price[j] * (ceiling[j] - use[j])
+        elif price[j] < 0.0:
+            spare += price[j] * (floor[j] - use[j])
+    n = 0
+    user = np.empty(value.shape[0], np.int64)
+    option = np.empty(value.shape[0], np.int64)
+    loss = np.empty(value.shape[0])
+    for u in range(first.shape[0] - 1):
+        base = 0.0
+        for o in range(-1, first[u + 1] - first[u]):
+            which = choice[u] if o < 0 else first[u] + o
+            worth = value[which]
+            for e in range(start[which], start[which + 1]):
+                worth -= amount[e] * price[row[e]]
+            if o < 0:
+                base = worth
+            elif which != choice[u] and base - worth < spare:
+                user[n], option[n], loss[n] = u, which, base - worth
+                n += 1
+    # Among moves that cost the same at the prices, those that give up little value come first: they leave use as it is.
+    key = np.empty(n)
+    for i in range(n):
+        key[i] = loss[i] + 1e-6 * (value[choice[user[i]]] - value[option[i]])
+    order = np.argsort(key, kind="mergesort")
+    widest = 1
+    for o in range(start.shape[0] - 1):
+        widest = max(widest, start[o + 1] - start[o])
+    touched = np.empty(4 * widest, np.int64)
+    change = np.zeros(m)
+    relieving = np.empty((m, seconds), np.int64)
+    n_relieving = np.zeros(m, np.int64)
+    starting = np.empty(firsts, np.int64)
+    n_starting = 0
+    for i in order:
+        count = shift(choice[user[i]], option[i], start, row, amount, change, touched)
+        over = 0
+        for t in range(count):
+            j = touched[t]
+            over += change[j] > 0.0 and use[j] + change[j] > ceiling[j]
+            if change[j] < 0.0 and n_relieving[j] < seconds:
+                relieving[j, n_relieving[j]] = i
+                n_relieving[j] += 1
+            change[j] = 0.0
+        if over == 1 and value[option[i]] > value[choice[user[i]]] and n_starting < firsts:
+            starting[n_starting] = i
+            n_starting += 1
+    swaps = 0
+    moved = np.zeros(first.shape[0] - 1, np.bool_)
+    for s in range(n_starting):
+        i = starting[s]
+        u, old = user[i], choice[user[i]]
+        if moved[u]:
+            continue
+        count = shift(old, option[i], start, row, amount, change, touched)
+        full = -1
+        for t in range(count):
+            if use[touched[t]] + change[touched[t]] > ceiling[touched[t]]:
+                full = touched[t]
+        for t in range(count):
+            change[touched[t]] = 0.0
+        if full < 0:
+            continue
+        for r in range(n_relieving[full]):
+            k = relieving[full, r]
+            v = user[k]
+            if v == u or moved[v]:
+                continue
+            gain = value[option[i]] - value[old] + value[option[k]] - value[choice[v]]
+            if gain <= 1e-12:
+                continue
+            count = shift(old, option[i], start, row, amount, change, touched)
+            count = shift_more(choice[v], option[k], start, row, amount, change, touched, count)
+            fits = True
+            for t in range(count):
+                j = touched[t]
+                after = use[j] + change[j]
+                fits = fits and (change[j] <= 0.0 or after <= ceiling[j]) and (change[j] >= 0.0 or after >= floor[j])
+            for t in range(count):
+                j = touched[t]
+                if fits:
+                    use[j] += change[j]
+                change[j] = 0.0
+            if fits:
+                choice[u], choice[v] = option[i], option[k]
+                moved[u], moved[v] = True, True
+                swaps += 1
+                break
+    return swaps
 
 
 @compiled

@@ -13,6 +13,7 @@ The dual value at the prices bounds every plan's value from above, so that the a
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -26,13 +27,15 @@ from homing.planning.newton import Finished, Interval, descend
 from homing.planning.options import MOST_OPTIONS, Options, best_options, join, options_of
 from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan
 from homing.planning.problem import PlanningProblem
-from homing.planning.repair import gather, move_users, round_weights
+from homing.planning.repair import gather, move_users, round_weights, swap_users
 
 #: Users of a block: what one thread visits at a time, and the order in which sums are made.
 BLOCK = 2**15
 _FIRST_SAMPLE = 4096
 _GROWTH = 8
 _ROUNDS = 30
+#: Pairs of moves that are tried where no single one helps.
+_FIRST_MOVES, _SECOND_MOVES = 1024, 64
 #: Users of a sample that are read together.
 _NEIGHBOURS = 16
 #: Half widths of the intervals, in standard deviations of the prices from a sample.
@@ -132,7 +135,7 @@ class _Search:
         self, users: IntArray, price: FloatArray, deviation: FloatArray, gamma: float, last: float
     ) -> tuple[Screened, Finished]:
         """Screen some users and minimise their dual; anew in a wider box where prices leave it."""
-        share = len(users) / max(1, self.layout.n_users)
+        share = len(users) / self.layout.n_users if self.layout.n_users else 1.0
         sure = _SURE
         while True:
             tables = self.rows.tables(price)
@@ -265,10 +268,16 @@ class _Search:
         slack = np.where(rows.cost > 0, 1e-9, 0.0)
         floor = np.where(np.isfinite(rows.floor), rows.floor * (1 + slack), rows.floor)
         ceiling = np.where(np.isfinite(rows.ceiling), rows.ceiling * (1 - slack), rows.ceiling)
-        for filling in (False, True):
-            for _ in range(_ROUNDS):
-                if not move_users(*entries, price, self.scale, floor, ceiling, choice, use, filling):
-                    break
+        limits = (floor, ceiling, choice, use)
+        _until_none(lambda: move_users(*entries, price, self.scale, *limits, 1.0, False))
+        if np.any(use > ceiling):  # no floor is met beyond a budget
+            _until_none(lambda: move_users(*entries, price, self.scale, *limits, 1e6, False))
+        _until_none(
+            lambda: (
+                move_users(*entries, price, self.scale, *limits, 1e6, True)
+                or swap_users(*entries, price, *limits, _FIRST_MOVES, _SECOND_MOVES)
+            )
+        )
         self._pick(bench, choice)
 
         bound = screened.value - float(price @ screened.use) + rows.bound(price)
@@ -319,6 +328,12 @@ class _Search:
         of_row = price[self.rows.of_limit]
         is_floor = np.arange(len(of_row)) >= len(self.problem.budgets)
         return np.where(is_floor, np.minimum(of_row, 0.0), np.maximum(of_row, 0.0)) + 0.0
+
+
+def _until_none(moves: Callable[[], int]) -> None:
+    for _ in range(_ROUNDS):
+        if not moves():
+            return
 
 
 def _blocks(users: IntArray) -> list[IntArray]:

@@ -180,10 +180,10 @@ def test_looking_costs_what_it_should():
 
 
 def test_detectable_of_a_plan_at_its_size_is_its_mde():
-    for design in (GroupSequential(looks=7), ConfidenceSequence(), ConfidenceSequence(n_star=100_000)):
+    for design in (GroupSequential(looks=3), ConfidenceSequence(), ConfidenceSequence(n_star=100_000)):
         looking = plan(monitoring=design)
-        size = plan_sample_size(looking, KNOWN, looks=7)
-        found = {item.metric: item for item in detectable(looking, KNOWN, size.decisive.n_total, looks=7)}
+        size = plan_sample_size(looking, KNOWN, looks=3)
+        found = {item.metric: item for item in detectable(looking, KNOWN, size.decisive.n_total, looks=3)}
         assert found[size.decisive.metric].rel == pytest.approx(0.05, rel=1e-4)
         assert found["reached"].abs < 0.008
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.checks import check_finite, check_shape
 from homing.planning.choosing import best_total, screen, steps
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
 from homing.planning.limits import Floor
@@ -121,9 +122,15 @@ class _Search:
 
     def plan(self, warm_start: NDArray[np.float64] | Plan | None) -> Plan:
         n = self.layout.n_users
-        price, deviation = self._begin(warm_start)
-        gamma = self.worth / 8
-        for size in [s for s in (_FIRST_SAMPLE * _GROWTH**i for i in range(20)) if 2 * s < n]:
+        sizes = [s for s in (_FIRST_SAMPLE * _GROWTH**i for i in range(20)) if 2 * s < n]
+        if warm_start is None:
+            price, deviation = self._begin()
+            gamma = self.worth / 8
+        else:
+            price, deviation = self._begin_from(warm_start)
+            gamma = self.worth / 64
+            sizes = sizes[-1:]
+        for size in sizes:
             users = self._sample(size)
             screened, done = self._settle(users, price, deviation, gamma, gamma / 4)
             price, deviation = done.price, self._deviation(screened, done, len(users))
@@ -175,7 +182,16 @@ class _Search:
 
     # Where to begin -------------------------------------------------------------------------------------------------
 
-    def _begin(self, warm_start: NDArray[np.float64] | Plan | None) -> tuple[FloatArray, FloatArray]:
+    def _begin_from(self, warm_start: NDArray[np.float64] | Plan) -> tuple[FloatArray, FloatArray]:
+        """Yesterday's prices, and how far off they may be today."""
+        given = warm_start.prices if isinstance(warm_start, Plan) else warm_start
+        of_limit = check_finite("warm_start", check_shape("warm_start", given, (len(self.rows.of_limit),)))
+        price = np.bincount(self.rows.of_limit, weights=of_limit, minlength=len(self.rows))
+        price = self.whole.clip(price)
+        width = 0.03 * np.abs(price) + 0.01 * self.worth / self.scale
+        return price, self.rows.spread(np.diag(np.square(width)))
+
+    def _begin(self) -> tuple[FloatArray, FloatArray]:
         """Rough prices, and how far off they may be, as standard deviations of tables."""
         unit = self.worth / self.scale
         users = self._sample(min(_FIRST_SAMPLE, self.layout.n_users))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, linprog, milp
 
+from homing.errors import InvalidInputError
 from homing.planning import Budget, Floor, InfeasibleFloorsError, Plan, PlanningProblem, UserOffsets, solve
 
 CHANNELS = ("push", "email", "in_app")
@@ -123,3 +124,66 @@ def test_upper_bound_is_the_linear_programs_optimum(feature: str) -> None:
         bounds=(0, 1),
     )
     assert solve(problem).upper_bound == pytest.approx(-program.fun, rel=1e-6)
+
+
+def population(users: int = 30_000, **more: Any) -> PlanningProblem:
+    """Enough users for a sample and then everybody, in several blocks."""
+    rng = np.random.default_rng(3)
+    n = 6 * users
+    settings: dict[str, Any] = {
+        "user": UserOffsets(np.arange(users + 1) * 6),
+        "value": rng.gamma(2.0, 0.3, n) - 0.2,
+        "codes": {"channel": rng.integers(0, 3, n), "campaign": rng.integers(0, 8, n)},
+        "costs": {"opt_outs": rng.gamma(0.5, 0.01, n)},
+        "budgets": [
+            *(Budget(users * share, {"channel": i}) for i, share in enumerate((0.2, 0.1, 0.15))),
+            *(Budget(users // 20, {"campaign": i}) for i in range(4)),
+            Budget(users * 0.0008, cost="opt_outs"),
+        ],
+        "floors": [Floor(users // 8, {"campaign": 7})],
+    }
+    return PlanningProblem(**settings | more)
+
+
+def test_threads_do_not_change_the_plan() -> None:
+    one, two = (solve(population(), threads=threads) for threads in (1, 2))
+    assert np.array_equal(one.chosen, two.chosen)
+    assert np.array_equal(one.prices, two.prices)
+    assert (one.value, one.upper_bound) == (two.value, two.upper_bound)
+
+
+def test_certificate_is_what_the_columns_say() -> None:
+    """Weak duality by hand: Σ over users of max(0, value − Σ price · use), plus Σ price · limit."""
+    problem = population()
+    plan = solve(problem)
+    taken = np.zeros(problem.n_candidates)
+    bound = 0.0
+    user = np.repeat(np.arange(problem.n_users), 6)
+    assert len(np.unique(user[plan.chosen])) == len(plan.chosen) == problem.n_users - plan.n_silent
+    for limit, price, item in zip(problem.limits, plan.prices, plan.usage, strict=True):
+        units = np.ones(len(taken)) if limit.cost is None else problem.costs[limit.cost].astype(np.float64)
+        for column, (code,) in problem.selected(limit).items():
+            units = units * (problem.codes[column] == code)
+        taken += price * units
+        bound += price * limit.limit
+        assert item.used == pytest.approx(units[plan.chosen].sum(), rel=1e-9)
+        assert item.missing == 0.0
+        assert (price <= 0.0) if item.floor else (price >= 0.0)
+    bound += np.maximum((problem.value - taken).reshape(-1, 6).max(axis=1), 0.0).sum()
+    assert plan.upper_bound == pytest.approx(bound, rel=1e-9)
+    assert plan.value == pytest.approx(problem.value[plan.chosen].sum(dtype=np.float64), rel=1e-12)
+    assert plan.gap < 1e-5
+
+
+def test_a_warm_start_ends_where_a_cold_one_does() -> None:
+    cold = solve(population())
+    rng = np.random.default_rng(4)
+    moved = population(value=population().value * rng.normal(1.0, 0.05, 180_000))
+    warm, anew = solve(moved, warm_start=cold), solve(moved)
+    assert warm.upper_bound == pytest.approx(anew.upper_bound, rel=1e-6)
+    assert warm.gap < 1e-5
+
+
+def test_prices_to_begin_with_are_one_for_each_limit() -> None:
+    with pytest.raises(InvalidInputError, match=r"warm_start.shape == \(2,\), must be \(9\)"):
+        solve(population(), warm_start=np.zeros(2))

@@ -186,8 +186,8 @@ class _Search:
         """Yesterday's prices, and how far off they may be today."""
         given = warm_start.prices if isinstance(warm_start, Plan) else warm_start
         of_limit = check_finite("warm_start", check_shape("warm_start", given, (len(self.rows.of_limit),)))
-        price = np.bincount(self.rows.of_limit, weights=of_limit, minlength=len(self.rows))
-        price = self.whole.clip(price)
+        counted = np.bincount(self.rows.of_limit, weights=of_limit, minlength=len(self.rows))
+        price = self.whole.clip(counted.astype(np.float64))
         width = 0.03 * np.abs(price) + 0.01 * self.worth / self.scale
         return price, self.rows.spread(np.diag(np.square(width)))
 

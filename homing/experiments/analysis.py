@@ -14,7 +14,7 @@ from homing.experiments.days import Day, day_number
 from homing.experiments.monitoring import FixedHorizon, FixedPower
 from homing.experiments.plan import ExperimentPlan
 from homing.experiments.quality_tests import quality_results
-from homing.experiments.scorecard import Scorecard
+from homing.experiments.scorecard import Scorecard, Source
 from homing.experiments.statistics import SufficientStatistics
 from homing.experiments.statistics.looks import Looks
 from homing.experiments.testing import Compared, compare
@@ -85,6 +85,7 @@ def analyze(statistics: SufficientStatistics, plan: ExperimentPlan, *, as_of: Da
         comparisons=comparisons(values, table, plan),
         quality=quality_results(seen, plan),
         warnings=tuple(_warnings(values, table, plan, exposed)),
+        source=Source(statistics, plan),
     )
 
 

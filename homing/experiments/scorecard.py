@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from homing.errors import unknown_name
 from homing.estimates import Estimate
 from homing.experiments.metrics import Metric
+
+if TYPE_CHECKING:
+    from homing.experiments.plan import ExperimentPlan
+    from homing.experiments.statistics import SufficientStatistics
 
 FloatArray = NDArray[np.float64]
 
@@ -181,6 +185,14 @@ class QualityResult:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a scorecard was analysed from."""
+
+    statistics: SufficientStatistics
+    plan: ExperimentPlan
+
+
 @dataclass(frozen=True)
 class Scorecard:
     """An experiment as of a day.
@@ -194,6 +206,7 @@ class Scorecard:
         comparisons: every metric × treatment.
         quality: every quality test.
         warnings: sentences that a reader must see.
+        source: what it was analysed from, for `decompose`; not part of what it says.
     """
 
     plan_digest: str
@@ -204,6 +217,7 @@ class Scorecard:
     comparisons: tuple[Comparison, ...]
     quality: tuple[QualityResult, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    source: Source | None = field(default=None, repr=False, compare=False)
 
     def comparison(self, metric: str, treatment: str | None = None) -> Comparison:
         """The comparison of a metric (and a treatment, where there are several).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -175,7 +176,8 @@ def test_statistics_give_what_rows_give(metric: Metric) -> None:
     plan = ExperimentPlan("e", success=[metric], variants={"a": 0.4, "b": 0.3, "c": 0.3}, strata="country")
     groups = {"baseline": "a", "comparison": "c"}
     one = decompose(rows, metric, "mix_rate", **groups, by=["country"])
-    two = decompose(SufficientStatistics.from_frame(rows, plan), metric.name, "mix_rate", **groups, plan=plan)
+    card = analyze(SufficientStatistics.from_frame(rows, plan), plan)
+    two = decompose(card.source.statistics, metric.name, "mix_rate", **groups, plan=plan)
     assert [item.name for item in two.terms] == [item.name for item in one.terms]
     scale = one.movement.std_error
     for first, second in zip((*one.terms, one), (*two.terms, two), strict=True):
@@ -183,11 +185,14 @@ def test_statistics_give_what_rows_give(metric: Metric) -> None:
         assert right.value == pytest.approx(left.value, abs=1e-8 * scale)
         assert right.std_error == pytest.approx(left.std_error, rel=1e-6)
     assert two.before == pytest.approx(one.before, rel=1e-12)
-    with pytest.raises(InvalidInputError, match=r"data == 'Scorecard'.* pass the rows"):
-        card = analyze(SufficientStatistics.from_frame(rows, plan), plan)
-        decompose(card, metric, "mix_rate", **groups, by=["country"])
-    with pytest.raises(InvalidInputError, match="Decompose the rows"):
-        decompose(SufficientStatistics.from_frame(rows, plan), metric, "parts", **groups, plan=plan)
+    assert decompose(card, metric.name, how="mix_rate", comparison="c").to_dict() == two.to_dict()
+    with pytest.raises(InvalidInputError, match=r"comparison == None, must be given"):  # two treatments
+        decompose(card, metric.name, how="mix_rate")
+    for other in (card, card.source.statistics):
+        with pytest.raises(InvalidInputError, match="Pass the rows of units in place of the scorecard"):
+            decompose(other, metric, "parts", **groups, plan=plan)
+    with pytest.raises(InvalidInputError, match="source of the scorecard == None"):
+        decompose(replace(card, source=None), metric, "mix_rate", **groups)
 
 
 def segment_rows(rng: np.random.Generator, n: int, gain: float) -> dict[str, object]:

@@ -19,6 +19,7 @@ from homing.experiments.decomposition.rows import Rows
 from homing.experiments.decomposition.segments import segments
 from homing.experiments.metrics import Metric
 from homing.experiments.plan import ExperimentPlan
+from homing.experiments.scorecard import Scorecard
 from homing.experiments.statistics import SufficientStatistics
 
 How = Literal["funnel", "mix_rate", "parts", "segments"]
@@ -30,8 +31,8 @@ def decompose(
     metric: Metric | str,
     how: How,
     *,
-    baseline: str,
-    comparison: str,
+    baseline: str | None = None,
+    comparison: str | None = None,
     group: str = "variant",
     stages: Sequence[str] = (),
     by: Sequence[str] = (),
@@ -59,13 +60,13 @@ def decompose(
 
     Args:
         data: rows of units: a Polars, pandas or Arrow table, or a mapping of arrays. One row a unit and group; with
-            `unit`, any number of rows (a unit without outcomes has a row of zeros). Or `SufficientStatistics`, for
-            `mix_rate` by the strata of their plan.
+            `unit`, any number of rows (a unit without outcomes has a row of zeros). Or a `Scorecard` that `analyze`
+            made, or its `SufficientStatistics`, for `mix_rate` by the strata of the plan: sums tell nothing else apart.
         metric: a proportion, a mean or a ratio, or its name in the plan; names its columns. For `funnel` its numerator
             is the last stage, and its denominator, if it has one, stands before the first.
         how: see the table.
-        baseline: value of `group` from which the metric moved.
-        comparison: value of `group` to which it moved.
+        baseline: value of `group` from which the metric moved; of a scorecard by default the control.
+        comparison: value of `group` to which it moved; of a scorecard by default the treatment, where there is one.
         group: column of variants, or of periods.
         stages: for `funnel`: columns of counts, from the first step to the metric's numerator.
         by: columns of segments; several of `mix_rate` and `parts` are crossed.
@@ -75,8 +76,9 @@ def decompose(
         depth: for `segments`: columns that one segment can combine, 1 or 2.
         level: of the intervals.
         rng: for `segments`: which half of the units is searched.
-        plan: needed for statistics, and where the metric is given by name.
-        as_of: for statistics: the day until which outcomes are complete; by default the last day of exposure.
+        plan: needed for statistics, and where the metric is given by name; a scorecard brings its own.
+        as_of: for statistics: the day until which outcomes are complete; by default the last day of exposure, or the
+            scorecard's day.
 
     Raises:
         InvalidInputError: an argument does not fit `how`, or a column is missing or not numeric.
@@ -101,6 +103,19 @@ def decompose(
     check_one_of("how", how, HOWS)
     check_one_of("method", method, tuple(METHODS))
     check_probability("level", level)
+    if isinstance(data, Scorecard):
+        if data.source is None:
+            step = "Analyse the data again, or decompose the rows."
+            raise InvalidInputError(describe("source of the scorecard", None, "must be there: analyze makes it", step))
+        plan, day = data.source.plan, data.as_of if data.source.statistics.dated else int(data.as_of)
+        data, as_of = data.source.statistics, day if as_of is None else as_of
+        baseline = plan.control if baseline is None else baseline
+        if comparison is None and len(plan.treatments) == 1:
+            (comparison,) = plan.treatments
+    for name, value in (("baseline", baseline), ("comparison", comparison)):
+        if value is None:
+            raise InvalidInputError(describe(name, None, f"must be given: a value of {group!r}"))
+    assert baseline is not None and comparison is not None
     if isinstance(metric, str):
         if plan is None:
             raise InvalidInputError(describe("plan", None, "must be given where the metric is a name", "Pass plan=."))
@@ -111,8 +126,9 @@ def decompose(
     if isinstance(data, SufficientStatistics):
         if how != "mix_rate" or by or plan is None:
             asked = (how, tuple(by), None if plan is None else plan.name)
-            bound = "must be 'mix_rate', no columns, and the plan for statistics, which are by stratum"
-            raise InvalidInputError(describe("(how, by, plan)", asked, bound, "Decompose the rows."))
+            bound = "must be 'mix_rate', no columns, and the plan for sums, which tell apart strata alone"
+            step = "Pass the rows of units in place of the scorecard or its statistics."
+            raise InvalidInputError(describe("(how, by, plan)", asked, bound, step))
         return mix_rate_of_statistics(
             data, plan, metric, baseline=baseline, comparison=comparison, as_of=as_of, level=level
         )

@@ -101,5 +101,5 @@ def report(
             item.name: float(used[row]) for item, row in zip(plan.usage, layout.rows.of_limit.tolist(), strict=True)
         },
         silence=why_silent(problem, plan),
-        sweeps=tuple(sweep(problem, plan, name, factors=factors) for name in sweeps),
+        sweeps=tuple(sweep(problem, name, factors=factors) for name in sweeps),
     )

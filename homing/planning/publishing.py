@@ -136,11 +136,11 @@ def _sensitivity(
     problem: PlanningProblem, plan: Plan, share: float
 ) -> tuple[tuple[tuple[float, tuple[float, ...]], ...], NDArray[np.float64]]:
     """Prices (b,) >= 0 by traffic factor, and each limit's elasticity (b,)."""
-    here = _prices(problem, plan.prices)
+    here = _prices(problem)
     schedule = []
     for factor in FACTORS:
         # What a sample says of prices is off by its noise, the same one at every factor: only the difference is used.
-        moved = plan.prices + _prices(_scaled(problem, 1.0 / factor), plan.prices) - here
+        moved = plan.prices + _prices(_scaled(problem, 1.0 / factor)) - here
         schedule.append((factor, tuple(np.abs(np.where(np.sign(moved) * _signs(problem) >= 0, moved, 0.0)).tolist())))
     layout = lay_out(problem)
     elasticity = np.ones(len(here))
@@ -152,9 +152,10 @@ def _sensitivity(
     return tuple(schedule), np.clip(np.where(_signs(problem) < 0, -elasticity, elasticity), _LEAST, _MOST)
 
 
-def _prices(problem: PlanningProblem, near: NDArray[np.float64]) -> NDArray[np.float64]:
+def _prices(problem: PlanningProblem) -> NDArray[np.float64]:
+    # Not from the plan's prices: those of half or twice the traffic lie far from them.
     try:
-        return solve(problem, warm_start=near, threads=1).prices
+        return solve(problem, threads=1).prices
     except InfeasibleFloorsError as error:
         return error.plan.prices
 

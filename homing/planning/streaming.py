@@ -147,7 +147,7 @@ def solve_parquet(
             break
         here = demand_of(sample, prices, threads)[1]
         target = np.maximum(here + share * (limit - used), 0.0)
-        prices = solve(_within(sample, target), warm_start=prices, threads=threads).prices
+        prices = solve(_within(sample, target), threads=threads).prices
     assert best is not None
     bound, prices, answers = best
     local = shared(np.array([answer["used"] for answer in answers]), limit, budget, _counted(sample))
@@ -223,7 +223,7 @@ class _Job:
 
         def work() -> dict[str, Any]:
             problem = _within(self.file.problem_of(self._read(part), labels), local)
-            plan: Plan = solve(problem, warm_start=prices, threads=self.threads)
+            plan: Plan = solve(problem, threads=self.threads)
             name = f"plan-{part.number:05d}.parquet"
             write_plan(problem, plan, self.out / name)
             return {

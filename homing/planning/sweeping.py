@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from homing.errors import unknown_name
-from homing.planning.plan import InfeasibleFloorsError, Plan
+from homing.planning.plan import InfeasibleFloorsError
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.solver import solve
 
@@ -55,12 +55,11 @@ class Sweep:
         return {**asdict(self), "points": [asdict(point) for point in self.points]}
 
 
-def sweep(problem: PlanningProblem, plan: Plan, name: str, *, factors: Sequence[float] = FACTORS) -> Sweep:
-    """Plan again with one limit at several sizes, each from the prices of the last.
+def sweep(problem: PlanningProblem, name: str, *, factors: Sequence[float] = FACTORS) -> Sweep:
+    """Plan again with one limit at several sizes.
 
     Args:
         problem: what was planned for.
-        plan: its plan; where the search begins.
         name: of the limit.
         factors: sizes, as shares of the limit.
 
@@ -68,16 +67,16 @@ def sweep(problem: PlanningProblem, plan: Plan, name: str, *, factors: Sequence[
         UnknownNameError: if there is no limit of that name.
 
     Example:
-        >>> from homing.planning import Budget
+        >>> from homing.planning import Budget, PlanningProblem
         >>> problem = PlanningProblem(user=[0, 1, 2], value=[3.0, 2.0, 1.0], budgets=[Budget(2)])
-        >>> [point.value for point in sweep(problem, solve(problem), "messages", factors=(0.5, 1.0, 1.5)).points]
+        >>> [point.value for point in sweep(problem, "messages", factors=(0.5, 1.0, 1.5)).points]
         [3.0, 5.0, 6.0]
     """
     labels = [limit.label for limit in problem.limits]
     if name not in labels:
         raise unknown_name("limit to sweep", name, labels)
     at = labels.index(name)
-    points, near = [], plan.prices
+    points = []
     for factor in sorted(factors):
         size = problem.limits[at].limit * factor
         changed = replace(
@@ -88,10 +87,10 @@ def sweep(problem: PlanningProblem, plan: Plan, name: str, *, factors: Sequence[
         )
         met = True
         try:
-            found = solve(changed, warm_start=near)
+            found = solve(changed)
         except InfeasibleFloorsError as error:
             met, found = False, error.plan
-        near, use = found.prices, found.usage[at]
+        use = found.usage[at]
         points.append(
             SweepPoint(
                 use.limit, use.used, found.value if met else None, found.upper_bound, use.price, len(found.chosen)

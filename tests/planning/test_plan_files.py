@@ -168,7 +168,7 @@ def test_greedy_keeps_caps_gaps_and_exclusions():
 def test_a_sweep_says_where_floors_cannot_be_met():
     problem = PlanningProblem([0, 1, 2], [1.0, 1.0, -1.0], {"campaign": [0, 0, 1]}, budgets=[Budget(3)],
                               floors=[Floor(1, {"campaign": 1}, name="launch")])  # fmt: skip
-    points = sweep(problem, solve(problem), "launch", factors=(0.0, 1.0, 2.0)).points
+    points = sweep(problem, "launch", factors=(0.0, 1.0, 2.0)).points
     assert [point.value for point in points] == [2.0, 1.0, None]
     with pytest.raises(UnknownNameError, match="limit to sweep == 'lunch'"):
-        sweep(problem, solve(problem), "lunch")
+        sweep(problem, "lunch")

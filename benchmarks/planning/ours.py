@@ -1,0 +1,38 @@
+"""Homing's side: a plan from the columns, everything included but reading them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import report
+from benchmarks.planning.instances import columns
+from homing.planning import PlanningProblem, solve
+
+family, users, seed, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+given = columns(family, users, seed=seed)
+warm = "warm" in sys.argv[5:]
+start = None
+if warm:
+    start = solve(PlanningProblem(**given), threads=threads).prices
+    moved = np.random.default_rng(seed + 1).normal(1.0, 0.05, len(given["value"])).astype(np.float32)
+    given = given | {"value": given["value"] * moved}
+
+
+def work() -> dict[str, float]:
+    plan = solve(PlanningProblem(**given), threads=threads, warm_start=start)
+    return {
+        "value": plan.value,
+        "upper_bound": plan.upper_bound,
+        "gap": plan.gap,
+        "broken": sum(item.missing > 0 for item in plan.usage),
+        "binding": len(plan.binding),
+    }
+
+
+work()  # compiled, or read from disk
+if len(sys.argv) > 5 and not warm:
+    np.save(Path(sys.argv[5]), solve(PlanningProblem(**given), threads=threads).prices)
+report(work, repeats=5)

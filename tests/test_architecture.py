@@ -143,7 +143,8 @@ def test_the_fence_sees_a_breach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         ("homing", {"torch", "mlflow", "ray", "kfp", "numpy"}),
         ("homing.policies", {"torch", "mlflow", "ray", "kfp", "polars", "pandas"}),
-        ("homing.decisions", {"torch", "mlflow", "ray", "kfp", "polars", "pandas", "scipy", "matplotlib"}),
+        ("homing.decisions", {"torch", "mlflow", "ray", "kfp", "polars", "pandas", "scipy", "matplotlib", "numba"}),
+        ("homing.planning", {"torch", "mlflow", "ray", "kfp", "polars", "pandas", "scipy", "matplotlib", "numba"}),
         ("homing.registry", {"torch", "mlflow", "ray", "kfp"}),
         ("homing.cli", {"torch", "mlflow", "ray", "kfp", "polars", "matplotlib", "numba"}),
         ("homing.ope", {"torch", "mlflow", "ray", "scipy", "matplotlib"}),

@@ -1,0 +1,1 @@
+"""Prices that serve, replayed against hindsight."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,38 +115,70 @@ def statistics_of(
     plan: ExperimentPlan, data: Any, *, exposures: Any = None, aggregates: bool = False
 ) -> SufficientStatistics:
     """Sufficient statistics of tables or files; arguments as in `read_out`."""
-    frame = read_table(data) if isinstance(data, str | Path) else data
-    if aggregates:
+    with readable(data):
+        frame = read_table(data) if isinstance(data, str | Path) else data
+        if aggregates:
+            if exposures is not None:
+                step = "Sums by variant and exposure day hold their exposures already."
+                raise InvalidInputError(describe("exposures", "given", "must not be, with aggregates", step))
+            return SufficientStatistics.from_aggregates(frame, plan)
         if exposures is not None:
-            step = "Sums by variant and exposure day hold their exposures already."
-            raise InvalidInputError(describe("exposures", "given", "must not be, with aggregates", step))
-        return SufficientStatistics.from_aggregates(frame, plan)
-    if exposures is not None:
-        exposures = read_table(exposures) if isinstance(exposures, str | Path) else exposures
-        names = exposures.collect_schema().names() if hasattr(exposures, "collect_schema") else exposures.columns
-        if set(COLUMNS) <= set(names):
-            exposures = for_analysis(exposures.collect() if hasattr(exposures, "collect") else exposures, plan)
-    return SufficientStatistics.from_frame(frame, plan, exposures=exposures)
+            exposures = exposures_of(plan, exposures)
+        return SufficientStatistics.from_frame(frame, plan, exposures=exposures)
+
+
+def exposures_of(plan: ExperimentPlan, exposures: Any) -> Any:
+    """A table of exposures, or a file; an exposure log becomes the plan's units, if it was written under the plan."""
+    table = read_table(exposures) if isinstance(exposures, str | Path) else exposures
+    names = table.collect_schema().names() if hasattr(table, "collect_schema") else table.columns
+    if set(COLUMNS) <= set(names):
+        return for_analysis(table.collect() if hasattr(table, "collect") else table, plan)
+    return table
 
 
 def read_table(path: str | Path) -> Any:
     """A Polars LazyFrame of a Parquet or CSV file, or of a folder of Parquet files.
 
     Raises:
-        InvalidInputError: if there is no such file, or it has another ending.
+        InvalidInputError: if there is no such file, it has another ending, or it is not what its ending says.
     """
     import polars as pl
 
     path = Path(path)
-    if path.is_dir():
-        return pl.scan_parquet(path / "**" / "*.parquet")
-    if not path.is_file():
+    if not path.exists():
         raise InvalidInputError(describe("data", str(path), "must be a file or a folder", "Check the path."))
-    if path.suffix == ".csv":
-        return pl.scan_csv(path, try_parse_dates=True)
-    if path.suffix == ".parquet":
-        return pl.scan_parquet(path)
-    raise InvalidInputError(describe("data", str(path), "must end with .parquet or .csv", "Convert it to Parquet."))
+    if path.is_dir():
+        if next(path.rglob("*.parquet"), None) is None:
+            step = "Give the folder that holds them, or one file."
+            raise InvalidInputError(describe("data", str(path), "must be a folder with .parquet files", step))
+        rows = pl.scan_parquet(path / "**" / "*.parquet")
+    elif path.suffix == ".csv":
+        rows = pl.scan_csv(path, try_parse_dates=True)
+    elif path.suffix == ".parquet":
+        rows = pl.scan_parquet(path)
+    else:
+        raise InvalidInputError(describe("data", str(path), "must end with .parquet or .csv", "Convert it to Parquet."))
+    with readable(path):
+        rows.collect_schema()
+    return rows
+
+
+@contextmanager
+def readable(data: Any) -> Iterator[None]:
+    """What Polars finds wrong with tables, while they are read, as a mistake in the input.
+
+    Raises:
+        InvalidInputError: with the first line of what it says.
+    """
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        name = str(data) if isinstance(data, str | Path) else type(data).__name__
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        step = "Look at the files and at the types of their columns."
+        raise InvalidInputError(describe("data", name, f"must be readable as one table ({found})", step)) from error
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -90,8 +90,8 @@ def _plan(args: argparse.Namespace) -> int:
     from homing.experiments.report import plan_text, size_text
 
     plan = ExperimentPlan.from_yaml(args.plan)
-    print(plan_text(plan))
     baseline = _baseline(args, plan)
+    print(plan_text(plan))
     if baseline is not None:
         size = plan.sample_size(baseline, looks=args.looks)
         print(f"\n{size_text(size)}")
@@ -141,25 +141,29 @@ def _decompose(args: argparse.Namespace) -> int:
 
     from homing.checks import check_one_of
     from homing.errors import InvalidInputError, describe
-    from homing.experiments.artifacts import read_table, write_json
+    from homing.experiments.artifacts import exposures_of, read_table, readable, write_json
     from homing.experiments.decomposition import decompose
     from homing.experiments.plan import ExperimentPlan
+    from homing.experiments.statistics.checking import joined
+    from homing.experiments.statistics.frames import as_lazy
 
     plan = ExperimentPlan.from_yaml(args.plan)
     if args.treatment is None and len(plan.treatments) > 1:
         bound = f"must be one of {', '.join(plan.treatments)}"
         raise InvalidInputError(describe("--treatment", None, bound, "Several are compared one by one."))
     treatment = check_one_of("--treatment", args.treatment or plan.treatments[0], plan.treatments)
-    rows = read_table(args.data)
-    if args.exposures is not None:
-        rows = read_table(args.exposures).join(rows, on=plan.unit, how="inner")
+    metric = plan.metric(args.metric)
     columns = {
         name: [] if value is None else value.split(",") for name, value in (("stages", args.stages), ("by", args.by))
     }
-    found = decompose(
-        rows, plan.metric(args.metric), args.how, baseline=plan.control, comparison=treatment,
-        stages=columns["stages"], by=columns["by"], rng=np.random.default_rng(args.seed),
-    )  # fmt: skip
+    with readable(args.data):
+        rows = read_table(args.data)
+        if args.exposures is not None:
+            rows = joined(rows, as_lazy(exposures_of(plan, args.exposures)), plan)
+        found = decompose(
+            rows, metric, args.how, baseline=plan.control, comparison=treatment,
+            stages=columns["stages"], by=columns["by"], rng=np.random.default_rng(args.seed),
+        )  # fmt: skip
     print(found.to_text())
     if args.json is not None:
         write_json(args.json, found.to_dict())
@@ -188,12 +192,13 @@ def _write(args: argparse.Namespace, found: Any) -> None:
 
 def _baseline(args: argparse.Namespace, plan: ExperimentPlan) -> Baseline | None:
     """What is known before the start, from a history or as it was written down."""
-    from homing.experiments.artifacts import read_table
+    from homing.experiments.artifacts import read_table, readable
     from homing.experiments.baseline import Baseline, MetricBaseline
     from homing.experiments.plain import build, check_keys, read_yaml
 
     if args.history is not None:
-        return Baseline.from_history(read_table(args.history), plan, units_per_day=args.units_per_day)
+        with readable(args.history):
+            return Baseline.from_history(read_table(args.history), plan, units_per_day=args.units_per_day)
     if args.baseline is None:
         return None
     where = args.baseline.name

@@ -187,6 +187,10 @@ def test_an_exposure_log_and_outcomes_are_joined_under_the_plan(tmp_path, data) 
         read_out(plan(unit="user", power=0.9), outcomes, exposures=tmp_path / "exposures.parquet")
 
 
+_WHY = ["decompose", "plan.yaml", "units.parquet", "--metric", "orders", "--how", "mix_rate", "--by", "country",
+        "--treatment", "warm"]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -196,11 +200,30 @@ def test_an_exposure_log_and_outcomes_are_joined_under_the_plan(tmp_path, data) 
         (["decompose", "plan.yaml", "units.parquet", "--metric", "order", "--how", "parts", "--treatment", "warm"],
          "Did you mean 'orders'"),
         (["plan", "units.csv"], "plan"),
+        (["decide", "plan.yaml", "junk.parquet"], "junk.parquet', must be readable as one table"),
+        (["analyze", "plan.yaml", "cut.parquet"], "cut.parquet', must be readable as one table"),
+        (["status", "plan.yaml", "empty.csv"], "empty.csv', must be readable as one table"),
+        (["plan", "plan.yaml", "--history", "junk.parquet"], "junk.parquet', must be readable as one table"),
+        (["decide", "plan.yaml", "folder"], "must be a folder with .parquet files"),
+        (["decide", "plan.yaml", "units.parquet", "--exposures", "text.csv"], "must be readable as one table"),
+        ([*_WHY, "--exposures", "half.csv"], "units of outcomes without exposures == 4000"),
+        ([*_WHY, "--exposures", "text.csv"], "must be readable as one table"),
     ],
-    ids=["no file", "ending", "which treatment", "metric", "no plan"],
+    ids=[
+        "no file", "ending", "which treatment", "metric", "no plan", "no parquet", "cut parquet", "empty csv",
+        "no history", "empty folder", "types of ids", "decompose: other units", "decompose: types of ids",
+    ],
 )  # fmt: skip
 def test_mistakes_are_one_sentence(files, capsys, words, message) -> None:
-    places = [files / word if word.endswith((".yaml", ".parquet", ".csv")) else word for word in words]
+    (files / "junk.parquet").write_text("junk")
+    whole = (files / "units.parquet").read_bytes()
+    (files / "cut.parquet").write_bytes(whole[:4] + bytes(2000) + whole[2004:])
+    (files / "empty.csv").write_text("")
+    (files / "folder").mkdir()
+    ids = pl.read_csv(files / "units.csv").select("user_id", "variant", "exposed_at")
+    ids.head(4000).write_csv(files / "half.csv")
+    ids.with_columns(pl.format("u{}", "user_id").alias("user_id")).write_csv(files / "text.csv")
+    places = [files / word if word == "folder" or "." in word else word for word in words]
     status, text = run(capsys, *places)
     assert status == 2 and re.search(message, text) and text.startswith("homing: ") and "Traceback" not in text
 

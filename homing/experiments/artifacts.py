@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from homing.experiments.analysis import analyze
 from homing.experiments.days import Day
 from homing.experiments.decision import ShipDecision, decide
 from homing.experiments.exposure import COLUMNS, for_analysis
+from homing.experiments.interference import BudgetReading, SendCounts, read_budget
 from homing.experiments.plan import ExperimentPlan
-from homing.experiments.report import experiment_page
 from homing.experiments.scorecard import Scorecard
 from homing.experiments.statistics import SufficientStatistics
 
@@ -65,6 +65,8 @@ class Readout:
             folder: made if missing.
             notes: what a reader of the page must know of the data.
         """
+        from homing.experiments.report import experiment_page
+
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "experiment.json", self.to_dict())
@@ -79,6 +81,7 @@ def read_out(
     exposures: Any = None,
     aggregates: bool = False,
     as_of: Day | None = None,
+    sends: SendCounts | BudgetReading | None = None,
 ) -> Readout:
     """Analyse an experiment and decide.
 
@@ -89,9 +92,12 @@ def read_out(
             the plan's digest.
         aggregates: the data hold sums by variant and day, as a warehouse makes them, not units.
         as_of: the day until which outcomes are complete; the last day of exposure when not given.
+        sends: what each variant sent, so that a budget that they share becomes a warning on the scorecard, the page
+            and the decision; where the budget is known or split, what `read_budget` says of it.
 
     Raises:
         InvalidInputError: if the plan or the data break a bound, or they do not belong together.
+        SupportError: if sends are counted for fewer than two periods.
 
     Example:
         >>> import numpy as np, polars as pl
@@ -108,7 +114,18 @@ def read_out(
     plan = plan if isinstance(plan, ExperimentPlan) else ExperimentPlan.from_yaml(plan)
     statistics = statistics_of(plan, data, exposures=exposures, aggregates=aggregates)
     card = analyze(statistics, plan, as_of=as_of)
+    if sends is not None:
+        card = replace(card, warnings=(*card.warnings, *_of_budget(sends, plan)))
     return Readout(plan, card, decide(card, plan))
+
+
+def _of_budget(sends: SendCounts | BudgetReading, plan: ExperimentPlan) -> tuple[str, ...]:
+    """What is to be said of a budget that the plan's variants may share."""
+    found = read_budget(sends) if isinstance(sends, SendCounts) else sends
+    if set(found.displacement) != set(plan.variants):
+        bound = f"must be the plan's: {', '.join(plan.variants)}"
+        raise InvalidInputError(describe("variants of sends", sorted(found.displacement), bound, "Count all of them."))
+    return found.warnings
 
 
 def statistics_of(

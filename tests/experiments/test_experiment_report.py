@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,9 +24,11 @@ from homing.experiments import (
     FixedHorizon,
     GroupSequential,
     Metric,
+    SendCounts,
     Window,
     decompose,
     expose,
+    read_budget,
     write_exposures,
 )
 from homing.experiments.artifacts import read_out, statistics_of
@@ -122,6 +126,32 @@ def test_a_broken_experiment_is_told_first() -> None:
     page = experiment_page(broken.scorecard, broken.plan, broken.decision)
     assert "invalid: the experiment itself is broken" in page and 'class="badge no">sample ratio' in page
     assert "✗ sample_ratio" in scorecard_text(broken.scorecard, broken.plan)
+
+
+def test_a_budget_that_variants_share_is_a_warning_on_every_rendering(data) -> None:
+    # 100 a day for all: what one variant sends more, the others send less.
+    warm = np.array([30.0, 26, 31, 25, 29, 33])
+    counts = SendCounts(tuple(plan().variants), np.array([4000, 2000, 2000]), np.column_stack(
+        [100 - warm - 20, warm, np.full(6, 20.0)]))  # fmt: skip
+    # The same sends, beside the budget as it is known: the sentence says that it was reached.
+    for sends, sentence in ((counts, "They seem to share a cap"), (read_budget(counts, budget=100), "in 100% of")):
+        shared = read_out(plan(), data, as_of="2026-03-23", sends=sends)
+        page = experiment_page(shared.scorecard, shared.plan, shared.decision)
+        for text in (page, scorecard_text(shared.scorecard, shared.plan), decision_text(shared.decision)):
+            assert sentence in text
+    # Each with a budget of its own that does not bind: nothing to say.
+    apart = SendCounts(counts.variants, counts.users, np.random.default_rng(0).poisson(50.0, (30, 3)))
+    assert not any("share" in text for text in read_out(plan(), data, sends=apart).scorecard.warnings)
+    with pytest.raises(InvalidInputError, match=r"variants of sends == .*must be the plan's"):
+        read_out(plan(), data, sends=SendCounts(("control", "hot"), np.array([1, 1]), np.full((9, 2), 30.0)))
+
+
+def test_the_import_draws_no_pages() -> None:
+    code = "import sys, homing.experiments; print(*(name for name in sys.modules if name.startswith('homing.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "homing.experiments.artifacts" in loaded
+    assert not loaded & {"homing.pages", "homing.experiments.report"}
 
 
 def test_lines_have_gaps_and_leave_the_figure_where_they_are_cut() -> None:

@@ -1,0 +1,1 @@
+"""Planning in the reference world, against a threshold for each user."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from homing.experiments.statistics.looks import Cumulated, Looks
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+
+#: A mean this small beside what it was counted from is the rounding of a 0.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,7 @@ class MetricValues:
     @property
     def absolute(self) -> ArmValues:
         """The values themselves."""
-        moved = {item.name: getattr(self.arms, item.name) for item in fields(self.arms)}
-        return ArmValues(**(moved | {"value": self.arms.value + self.base[:, None, None]}))
+        return replace(self.arms, value=_whole(self.arms.value, self.base[:, None, None]))
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class _Cells:
         pairs = np.stack([made.product_of(tuple(row)) for row in columns.tolist()])
         return cls(
             np.broadcast_to(seen.n, (len(columns), *seen.n.shape)),
-            np.moveaxis(seen.offset[..., columns], -2, 0) + shift[:, None, None, None],
+            _whole(np.moveaxis(seen.offset[..., columns], -2, 0), shift[:, None, None, None]),
             np.moveaxis(seen.products[..., pairs], -3, 0),
         )
 
@@ -118,7 +121,7 @@ def metric_values(looks: Looks, plan: ExperimentPlan) -> MetricValues:
 
     Raises:
         SupportError: if no unit of some variant has matured by the last look.
-        InvalidInputError: if a unit that has matured has no value.
+        InvalidInputError: if a unit that has matured has no value, or a ratio's denominator is 0 in some variant.
     """
     made, statistics = layout(plan), looks.statistics
     shape = (len(plan.metrics), len(statistics.variants), len(looks.days))
@@ -143,6 +146,8 @@ def metric_values(looks: Looks, plan: ExperimentPlan) -> MetricValues:
             base[numbers] = shift[:, 0]
             shift = np.where(np.arange(form.columns) == 0, 0.0, shift)
         means, small = _means(_Cells.of(seen, made, columns, shift), form, plan)
+        if form.ratio:
+            _check_denominators(means, metrics, statistics.variants)
         _put(out, numbers, form.values(means, pooled=plan.adjustment == "pooled"))
         coarse[numbers] = small
     return MetricValues(out, base, coarse)
@@ -187,6 +192,12 @@ def _means(cells: _Cells, form: _Form, plan: ExperimentPlan) -> tuple[Means, NDA
     return Means(pooled.n, mean, cov), small
 
 
+def _whole(offset: FloatArray, shift: FloatArray) -> FloatArray:
+    """offset + shift, and 0 where both cancel but for their rounding: nothing is to be divided by what is left."""
+    whole = offset + shift
+    return np.where(np.abs(whole) <= _ROUNDING * np.abs(shift), 0.0, whole)
+
+
 def _put(out: ArmValues, numbers: list[int], values: ArmValues) -> None:
     for item in fields(ArmValues):
         getattr(out, item.name)[numbers] = getattr(values, item.name)
@@ -218,6 +229,21 @@ def _check_matured(looks: Looks, metric: Metric) -> None:
             "Pass as_of=, the day until which outcomes are complete, if that is later than the last exposure.",
         )
     )
+
+
+def _check_denominators(means: Means, metrics: list[Metric], variants: tuple[str, ...]) -> None:
+    """A ratio's denominator, its second column, must not be 0 in any variant by the last look."""
+    for place, variant in np.argwhere(means.mean[:, :, -1, 1] == 0)[:1]:
+        metric = metrics[place]
+        raise InvalidInputError(
+            describe(
+                f"sum of {metric.denominator!r}, the denominator of metric {metric.name!r}, in variant "
+                f"{variants[variant]!r}",
+                0,
+                "must be > 0",
+                "Look again when it has counted something, or take another denominator.",
+            )
+        )
 
 
 def _check_values(seen: Cumulated, metrics: list[Metric], columns: IntArray) -> None:

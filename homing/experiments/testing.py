@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from homing.errors import InvalidInputError, describe
 from homing.experiments.arms import MetricValues
 from homing.experiments.estimators import Effect, difference, t_bound, t_to_z
-from homing.experiments.metrics import Metric
+from homing.experiments.metrics import MDE, NIM, Metric
 from homing.experiments.monitoring import FixedPower
 from homing.experiments.plan import ExperimentPlan
 
@@ -141,34 +141,36 @@ def _kept(values: MetricValues, plan: ExperimentPlan, control: int) -> tuple[Eff
     looks = values.arms.value.shape[-1]
     weight, moved = np.ones((len(plan.metrics), 1, looks)), np.zeros((len(plan.metrics), 1, looks))
     margins = np.full((len(plan.metrics), looks), np.nan)
-    bases = values.arms.value[:, control] + values.base[:, None]
+    bases = values.absolute.value[:, control]
     for number, (metric, margin) in enumerate(plan.guardrail, start=len(plan.success)):
+        margins[number] = _sizes(margin, bases[number])
         if margin.abs is not None:
             moved[number] = -metric.sign * margin.abs
-            margins[number] = margin.abs
         else:
-            share = float(margin.rel or 0.0)
-            weight[number, 0] = 1.0 - metric.sign * share * np.sign(bases[number])
-            margins[number] = share * np.abs(bases[number])
+            weight[number, 0] = 1.0 - metric.sign * float(margin.rel or 0.0) * np.sign(bases[number])
     # Values are offsets from a base: what the base contributes where the weight is not 1.
     moved -= values.base[:, None, None] * (1.0 - weight)
     return difference(values.arms, control, control_weight=weight, shift=moved), margins
 
 
 def information_of(values: MetricValues, effect: Effect, plan: ExperimentPlan, control: int) -> FloatArray:
-    """(M, T, L) share of the information that each comparison has; (M, 1, L) where treatments have the same."""
+    """(M, T, L) share of the information that each comparison has; (M, 1, L) where treatments have the same.
+
+    A look's share rests on what was known by that look alone, so that later data never move an earlier one.
+    """
     if not isinstance(plan.monitoring, FixedPower):
         units = values.arms.n.sum(axis=1, keepdims=True)
         return plan.monitoring.information(units, plan.planned_size)
-    out = np.full(effect.value.shape, np.inf)
+    out, bases = np.full(effect.value.shape, np.inf), values.absolute.value[:, control]
     for number, metric in enumerate(plan.metrics):
         margin = plan.margins.get(metric.name)
         if margin is not None:
-            n = values.arms.n[number]
+            n, sizes = values.arms.n[number], _sizes(margin, bases[number])
+            known = sizes > 0  # a share of nothing is no effect to be found: no information yet
             out[number] = plan.monitoring.information(
                 n[[control]] + np.delete(n, control, axis=0),
-                std_error=effect.std_error[number],
-                effect=margin.absolute(float(values.arms.value[number, control, -1] + values.base[number])),
+                std_error=np.where(known, effect.std_error[number], np.nan),
+                effect=np.where(known, sizes, 1.0),
                 alpha=_alpha_of(metric, plan),
                 power=plan.corrections.power,
             )
@@ -178,6 +180,12 @@ def information_of(values: MetricValues, effect: Effect, plan: ExperimentPlan, c
         step = "Give a metric an MDE or a NIM."
         raise InvalidInputError(describe("margins", (), f"are needed by {plan.monitoring.name!r} monitoring", step))
     return np.where(np.isinf(out), least, out)
+
+
+def _sizes(margin: MDE | NIM, bases: FloatArray) -> FloatArray:
+    """(L,) a margin in its metric's unit at each look, for the control's value at that look."""
+    share = float(margin.rel or 0.0)
+    return share * np.abs(bases) if margin.abs is None else np.full(bases.shape, float(margin.abs))
 
 
 def _alpha_of(metric: Metric, plan: ExperimentPlan) -> float | None:

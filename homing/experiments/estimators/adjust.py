@@ -85,7 +85,7 @@ def adjusted(means: Means, *, pooled: bool = False) -> ArmValues:
     crossed = np.einsum("...vli,...wli->...vwl", with_centre, slope)
     shared = both + crossed + np.swapaxes(crossed, -2, -3)
     own = np.einsum("...vvl->...vl", shared)
-    return ArmValues(n, value, rest + own, shared, df)
+    return ArmValues(n, value, np.maximum(rest + own, 0.0), shared, df)
 
 
 def _solve(matrix: FloatArray, vector: FloatArray) -> FloatArray:

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from homing.experiments.estimators.adjust import ArmValues
 
 FloatArray = NDArray[np.float64]
+#: A control this small beside the other variants is the rounding of a 0.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,13 @@ def relative(values: ArmValues, control: int) -> Effect:
     """(value_t - value_c) / |value_c|, with the delta method's standard error.
 
     With r = value_t / value_c, variance (V_t - 2 r C + r² V_c) / value_c². An interval made from it is symmetric, which
-    a ratio is not where the control's error is not small: use `fieller` for intervals.
+    a ratio is not where the control's error is not small: use `fieller` for intervals. NaN where the control is 0.
     """
     others = [at for at in range(values.value.shape[-2]) if at != control]
-    base = values.value[..., [control], :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = values.value[..., others, :] / base
-        effect = difference(values, control, control_weight=share)
-        return Effect((share - 1.0) * np.sign(base), effect.std_error / np.abs(base), effect.df)
+    base = _divisor(values, control)
+    share = values.value[..., others, :] / base
+    effect = difference(values, control, control_weight=share)
+    return Effect((share - 1.0) * np.sign(base), effect.std_error / np.abs(base), effect.df)
 
 
 def fieller(values: ArmValues, control: int, quantile: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -104,7 +105,7 @@ def fieller(values: ArmValues, control: int, quantile: ArrayLike) -> tuple[Float
     """
     others = [at for at in range(values.value.shape[-2]) if at != control]
     q2 = np.asarray(quantile, dtype=np.float64) ** 2
-    top, base = values.value[..., others, :], values.value[..., [control], :]
+    top, base = values.value[..., others, :], _divisor(values, control)
     cov = values.shared[..., control, :, :][..., others, :]
     a = base**2 - q2 * values.variance[..., [control], :]
     b = top * base - q2 * cov
@@ -114,3 +115,10 @@ def fieller(values: ArmValues, control: int, quantile: ArrayLike) -> tuple[Float
         low, high = ((b - root) / a - 1.0) * np.sign(base), ((b + root) / a - 1.0) * np.sign(base)
     defined = a > 0
     return np.where(defined, np.minimum(low, high), np.nan), np.where(defined, np.maximum(low, high), np.nan)
+
+
+def _divisor(values: ArmValues, control: int) -> FloatArray:
+    """(…, 1, L) the control's value; NaN where it is 0, or but the rounding of what the variants' values are."""
+    base = values.value[..., [control], :]
+    size = np.abs(values.value).max(axis=-2, keepdims=True)
+    return np.where(np.abs(base) <= _ROUNDING * size, np.nan, base)

@@ -82,11 +82,11 @@ def ratio(means: Means) -> Means:
         means: of (numerator, denominator, covariates…).
 
     Returns:
-        Of (ratio, covariates…).
+        Of (ratio, covariates…); NaN where the denominator is 0.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = means.mean[..., 0] / means.mean[..., 1]
-        slope = np.stack([np.ones_like(value), -value], axis=-1) / means.mean[..., 1:2]
+    below = np.where(means.mean[..., 1] == 0, np.nan, means.mean[..., 1])
+    value = means.mean[..., 0] / below
+    slope = np.stack([np.ones_like(value), -value], axis=-1) / below[..., None]
     rest = means.mean.shape[-1] - 2
     gradient = np.zeros((*value.shape, 1 + rest, 2 + rest))
     gradient[..., 0, :2] = slope
@@ -107,21 +107,22 @@ def per_cluster(means: Means, units: int) -> Means:
         units: place of the number of units.
 
     Returns:
-        Of (numerator / denominator, covariates per unit…).
+        Of (numerator / denominator, covariates per unit…); NaN where what is divided by is 0.
     """
     places = [at for at in range(2, means.mean.shape[-1]) if at != units]
     pairs = [(0, 1), *((at, units) for at in places)]
     gradient = np.zeros((*means.mean.shape[:-1], len(pairs), means.mean.shape[-1]))
     values = []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for row, (above, below) in enumerate(pairs):
-            value = means.mean[..., above] / means.mean[..., below]
-            gradient[..., row, above] = 1.0 / means.mean[..., below]
-            gradient[..., row, below] = -value / means.mean[..., below]
-            values.append(value)
+    sizes = np.where(means.mean == 0, np.nan, means.mean)
+    for row, (above, below) in enumerate(pairs):
+        value = means.mean[..., above] / sizes[..., below]
+        gradient[..., row, above] = 1.0 / sizes[..., below]
+        gradient[..., row, below] = -value / sizes[..., below]
+        values.append(value)
     return Means(means.n, np.stack(values, axis=-1), _mapped(gradient, means.cov))
 
 
 def _mapped(gradient: FloatArray, cov: FloatArray) -> FloatArray:
-    """J C J'."""
-    return np.asarray(gradient @ cov @ np.swapaxes(gradient, -1, -2))
+    """J C J', whose diagonal rounding must not make negative."""
+    made = np.asarray(gradient @ cov @ np.swapaxes(gradient, -1, -2))
+    return np.where(np.eye(made.shape[-1], dtype=bool), np.maximum(made, 0.0), made)

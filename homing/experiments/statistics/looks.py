@@ -77,6 +77,8 @@ def cumulated(statistics: SufficientStatistics, looks: IntArray, matures_after: 
     mean = until(weight * gap) / np.maximum(n, 1.0)[..., None]
     about = until(s.products + weight * gap[..., s.left] * gap[..., s.right])
     products = about - n[..., None] * mean[..., s.left] * mean[..., s.right]
+    # Rounding must not make a sum of squares negative.
+    products = np.where(s.left == s.right, np.maximum(products, 0.0), products)
     missing = s.missing.sum(axis=(0, 2))
     lacking = np.concatenate([np.zeros((1, missing.shape[1]), dtype=np.int64), np.cumsum(missing, axis=0)])[upto]
     return Cumulated(n.astype(np.int64), mean + centre, products, lacking)

@@ -122,6 +122,8 @@ def test_one_batch_does_not_exceed_what_is_left(make_service, artifact, budgets_
 def test_many_deciders_share_one_budget(tmp_path, artifact, budgets_of, request_of, now):
     """Four services on one file, as four processes would be: exactly the budget is used."""
     prices = budgets_of(PricedBudget("push", 37, 0.01, PUSH)).prices
+    # Made before they open it: SQLite lets only one connection turn a new file's journal into a write-ahead log.
+    SqliteLedger(tmp_path / "shared.db").close()
 
     def decide(number):
         ledger = SqliteLedger(tmp_path / "shared.db")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from homing.experiments.baseline import Baseline
-    from homing.experiments.days import Day
     from homing.experiments.plan import ExperimentPlan
 
 
@@ -110,7 +109,7 @@ def _status(args: argparse.Namespace) -> int:
 
     plan = ExperimentPlan.from_yaml(args.plan)
     statistics = statistics_of(plan, args.data, exposures=args.exposures, aggregates=args.aggregates)
-    card = analyze(statistics, plan, as_of=_day(args.as_of))
+    card = analyze(statistics, plan, as_of=args.as_of)
     print(status_text(card, plan))
     if args.json is not None:
         quality = [item.to_dict() for item in card.quality]
@@ -173,7 +172,7 @@ def _decompose(args: argparse.Namespace) -> int:
 def _read_out(args: argparse.Namespace) -> Any:
     from homing.experiments.artifacts import read_out
 
-    return read_out(args.plan, args.data, exposures=args.exposures, aggregates=args.aggregates, as_of=_day(args.as_of))
+    return read_out(args.plan, args.data, exposures=args.exposures, aggregates=args.aggregates, as_of=args.as_of)
 
 
 def _write(args: argparse.Namespace, found: Any) -> None:
@@ -206,8 +205,3 @@ def _baseline(args: argparse.Namespace, plan: ExperimentPlan) -> Baseline | None
     metrics = check_keys(f"{where}.metrics", given["metrics"], [metric.name for metric in plan.metrics], [])
     known = {name: build(MetricBaseline, item, f"{where}.metrics.{name}") for name, item in metrics.items()}
     return Baseline(known, args.units_per_day or given.get("units_per_day"))
-
-
-def _day(text: str | None) -> Day | None:
-    """A day as it was written: a whole number where it is one."""
-    return int(text) if text is not None and text.lstrip("-").isdigit() else text

@@ -13,26 +13,26 @@ Day = date | str | int
 
 
 def day_number(value: Day, *, dated: bool, name: str = "as_of") -> int:
-    """The number of a day.
+    """The number of a day; of text too, as command lines and pipelines give it.
 
-    >>> day_number("1970-01-03", dated=True)
-    2
+    >>> day_number("1970-01-03", dated=True), day_number("2", dated=False)
+    (2, 2)
 
     Raises:
         InvalidInputError: if the data are dated and it is no date, or the other way round.
     """
-    if not dated and isinstance(value, int | np.integer):
-        return int(value)
-    if dated:
-        try:
+    try:
+        if not dated and isinstance(value, str | int | np.integer):
+            return int(value)
+        if dated:
             if isinstance(value, str):
                 value = date.fromisoformat(value)
             if isinstance(value, datetime):
                 value = value.date()
             if isinstance(value, date):
                 return (value - EPOCH).days
-        except ValueError:
-            pass
+    except ValueError:
+        pass
     bound = "must be a date such as '2026-03-01'" if dated else "must be a whole number, as the data's exposed_at are"
     raise InvalidInputError(describe(name, value, bound))
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
+from homing.errors import InvalidInputError
 from homing.experiments import MDE, ExperimentPlan, Metric
 
 pytestmark = [
@@ -48,6 +49,7 @@ def test_a_readout_leaves_the_verdict_for_the_pipeline_and_a_page_for_people(tmp
     outputs = [Artifact(str(tmp_path / name)) for name in ("readout", "report", "metrics")]
     assert experiment.python_func(*outputs, text, data, "", False, "") == "ship"
     written = json.loads((tmp_path / "readout" / "experiment.json").read_text())
+    assert (tmp_path / "readout" / "plan.yaml").read_text() == text
     assert written["decision"]["treatment"] == "warm" and written["plan"]["name"] == "greeting"
     assert "orders is superior" in (tmp_path / "report").read_text()
     found = outputs[2].metadata
@@ -59,3 +61,20 @@ def test_a_readout_leaves_the_verdict_for_the_pipeline_and_a_page_for_people(tmp
     )
     done = run_local(COMPILED / "experiment.yaml", {"plan": text, "data": data}, tmp_path / "run", log=tmp_path / "log")
     assert json.loads((done.output("experiment", "readout") / "experiment.json").read_text()) == written
+
+
+def test_the_step_reads_plans_and_days_as_the_command_line_does(tmp_path: Path) -> None:
+    from components.experiment import experiment
+
+    rng = np.random.default_rng(0)
+    days = np.repeat(np.arange(4), 500)
+    rows = {"user_id": np.arange(2000), "variant": rng.choice(["control", "treatment"], 2000), "exposed_at": days,
+            "orders": rng.poisson(1.0, 2000)}  # fmt: skip
+    pl.DataFrame(rows).write_parquet(tmp_path / "units.parquet")
+    outputs = [Artifact(str(tmp_path / name)) for name in ("readout", "report", "metrics")]
+    text = yaml.safe_dump(ExperimentPlan("numbered", [Metric("orders", "mean", "orders")]).to_dict())
+    data = str(tmp_path / "units.parquet")
+    experiment.python_func(*outputs, text, data, "", False, "1")
+    assert sum(outputs[2].metadata[f"units.{name}"] for name in ("control", "treatment")) == 1000
+    with pytest.raises(InvalidInputError, match="the key 'alpha' is there twice"):
+        experiment.python_func(*outputs, f"{text}\nalpha: 0.2\nalpha: 0.1\n", data, "", False, "1")

@@ -258,6 +258,16 @@ def test_mistakes_are_one_sentence(files, capsys, words, message) -> None:
     assert status == 2 and re.search(message, text) and text.startswith("homing: ") and "Traceback" not in text
 
 
+def test_days_that_data_number_are_text_on_the_command_line(files, capsys, data) -> None:
+    numbered = data.with_columns(pl.Series("exposed_at", np.repeat(np.arange(DAYS) - 10, PER_DAY)))
+    numbered.write_parquet(files / "numbered.parquet")
+    for day, look in (("-2", 9), ("8", 19)):
+        status, text = run(capsys, "status", files / "plan.yaml", files / "numbered.parquet", f"--as-of={day}")
+        assert status == 0 and f"greeting, {day}, look {look}: {look * PER_DAY:,} units" in text
+    status, text = run(capsys, "status", files / "plan.yaml", files / "numbered.parquet", "--as-of", "2026-03-12")
+    assert status == 2 and "as_of == '2026-03-12', must be a whole number" in text
+
+
 def test_aggregates_have_their_exposures(data) -> None:
     with pytest.raises(InvalidInputError, match="must not be, with aggregates"):
         statistics_of(plan(), data, exposures=data, aggregates=True)

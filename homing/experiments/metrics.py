@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,7 +82,9 @@ class Covariate:
     def __post_init__(self) -> None:
         _check_name("covariate column", self.column)
         _check_int(f"days of covariate {self.column!r}", self.days, 0, "Count the days before exposure that it covers.")
-        if not isinstance(self.end_day, int) or self.end_day > 0:
+        if self.measured_at is not None:
+            _check_name(f"measured_at of covariate {self.column!r}", self.measured_at)
+        if not isinstance(self.end_day, int) or isinstance(self.end_day, bool) or self.end_day > 0:
             raise InvalidInputError(
                 describe(
                     f"end_day of covariate {self.column!r}",
@@ -117,9 +120,10 @@ def as_covariates(given: Any) -> tuple[Covariate, ...]:
     >>> as_covariates(["orders_pre7", Covariate("age", days=0)])[0].days
     7
     """
-    if isinstance(given, str) or not all(isinstance(item, Covariate | str) for item in given):
+    items = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
+    if not all(isinstance(item, Covariate | str) for item in items):
         raise InvalidInputError(describe("covariates", given, "must be a list of Covariate or column names"))
-    return tuple(item if isinstance(item, Covariate) else Covariate.named(item) for item in given)
+    return tuple(item if isinstance(item, Covariate) else Covariate.named(item) for item in items)
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,10 @@ class Metric:
         check_one_of(f"kind {where}", self.kind, KINDS)
         check_one_of(f"direction {where}", self.direction, DIRECTIONS)
         _check_name(f"numerator {where}", self.numerator)
+        if self.denominator is not None:
+            _check_name(f"denominator {where}", self.denominator)
+        _check_window(f"window {where}", self.window)
+        check_flag(f"diagnostic {where}", self.diagnostic)
         covariates = as_covariates(self.covariates)
         object.__setattr__(self, "covariates", covariates)
         self._fits("denominator", self.denominator, self.kind == "ratio", needed=True)
@@ -269,6 +277,18 @@ class NIM(_Margin):
         rel: as a share of the control's value, > 0.
         abs: in the metric's unit, > 0. Exactly one of both.
     """
+
+
+def check_flag(what: str, value: object) -> None:
+    """Refuse what is neither true nor false."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(describe(what, value, "must be true or false"))
+
+
+def _check_window(what: str, value: object) -> None:
+    if value is not None and not isinstance(value, Window):
+        step = "Write Window(7) for the 7 days from exposure."
+        raise InvalidInputError(describe(what, value, "must be a Window", step))
 
 
 def _check_name(what: str, value: object) -> None:

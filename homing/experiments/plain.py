@@ -7,31 +7,45 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import yaml
 
-from homing.errors import InvalidInputError, describe, unknown_name
+from homing.errors import InvalidInputError, UnknownNameError, describe, unknown_name
 
 T = TypeVar("T")
 
 
-def to_plain(value: Any) -> Any:
-    """A dataclass as a mapping of what differs from its defaults; tuples as lists.
+def to_plain(value: Any, *, whole: bool = False) -> Any:
+    """A dataclass as a mapping of what differs from its defaults, or of the whole; tuples as lists.
 
     >>> from homing.experiments import Window
-    >>> to_plain(Window(days=7))
-    {'days': 7}
+    >>> to_plain(Window(days=7)), to_plain(Window(days=7), whole=True)
+    ({'days': 7}, {'days': 7, 'start_day': 0})
     """
     if hasattr(type(value), "__dataclass_fields__"):
         return {
-            field.name: to_plain(getattr(value, field.name))
+            field.name: to_plain(getattr(value, field.name), whole=whole)
             for field in fields(value)
-            if field.default is MISSING or getattr(value, field.name) != field.default
+            if whole or field.default is MISSING or getattr(value, field.name) != field.default
         }
     if isinstance(value, tuple | list):
-        return [to_plain(item) for item in value]
+        return [to_plain(item, whole=whole) for item in value]
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    return value
+        return {key: to_plain(item, whole=whole) for key, item in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def ordered(value: Any) -> Any:
+    """Plain data as it is digested: mappings as lists of items, whose order counts, and every number as a float.
+
+    >>> ordered({"b": 1, "a": True}) == ordered({"b": 1.0, "a": True}), ordered({"b": 1, "a": True})
+    (True, [['b', 1.0], ['a', True]])
+    """
+    if isinstance(value, Mapping):
+        return [[key, ordered(item)] for key, item in value.items()]
+    if isinstance(value, list):
+        return [ordered(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def check_keys(where: str, data: Any, known: list[str], needed: list[str]) -> dict[str, Any]:
@@ -63,8 +77,8 @@ def build(kind: type[T], data: Any, where: str, **readers: Any) -> T:
     }
     try:
         return kind(**made)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{where}: {error}") from error
+    except (InvalidInputError, UnknownNameError) as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def _frozen(value: Any) -> Any:

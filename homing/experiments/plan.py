@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from homing.checks import check_one_of, check_positive, check_probability
-from homing.errors import InvalidInputError, describe, unknown_name
+from homing.checks import check_one_of, check_probability
+from homing.errors import InvalidInputError, UnknownNameError, unknown_name
 from homing.experiments.assignment import Assignment, Layer
-from homing.experiments.metrics import MDE, NIM, Covariate, Metric, Window
-from homing.experiments.monitoring import MONITORING, FixedHorizon, Monitoring
-from homing.experiments.plain import build, check_keys, read_yaml, to_plain
-from homing.experiments.quality import PreExposureBias, SampleRatio
+from homing.experiments.metrics import MDE, NIM, Covariate, Metric
+from homing.experiments.monitoring import FixedHorizon, Monitoring
+from homing.experiments.plain import ordered, read_yaml, to_plain
+from homing.experiments.plan_checks import (
+    check_count,
+    check_error_rate,
+    check_made,
+    check_metrics,
+    check_share,
+    check_types,
+    check_variants,
+    instances,
+    pairs,
+)
+from homing.experiments.plan_fields import read_fields
+from homing.experiments.quality import PreExposureBias, Quality, SampleRatio
 
 if TYPE_CHECKING:
     from homing.experiments.baseline import Baseline
     from homing.experiments.sample_size import SampleSize
-
-Quality = SampleRatio | PreExposureBias
-QUALITY: dict[str, type[Quality]] = {item.name: item for item in (SampleRatio, PreExposureBias)}
-_SUM_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -62,16 +71,18 @@ class ExperimentPlan:
         planned_size: units in all variants at which the experiment is planned to end; frozen at the start.
 
     Raises:
-        InvalidInputError: if a value breaks its bound, a metric is named twice, or a diagnostic metric would decide.
+        InvalidInputError: if a value is of another type or breaks its bound, a metric is named twice, two metrics take
+            one column over different windows, a diagnostic metric would decide, or there is nothing to decide by.
 
     Example:
+        >>> from homing.experiments import Window
         >>> visits = Metric("visits_7d", "mean", "visits", window=Window(7))
         >>> plan = ExperimentPlan("greeting", success=[(visits, MDE(rel=0.02))], variants={"control": 0.5, "warm": 0.5})
         >>> plan.control, plan.treatments, plan.roles["visits_7d"]
         ('control', ('warm',), 'success')
     """
 
-    name: str
+    name: str = "experiment"
     success: tuple[tuple[Metric, MDE | None], ...] = ()
     guardrail: tuple[tuple[Metric, NIM], ...] = ()
     deterioration: tuple[Metric, ...] = ()
@@ -93,90 +104,35 @@ class ExperimentPlan:
     planned_size: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise InvalidInputError(describe("experiment name", self.name, "must be a non-empty string"))
+        check_types(self)
         put = object.__setattr__
-        put(self, "success", tuple(_pair(item, MDE, "success") for item in self.success))
-        put(self, "guardrail", tuple(_pair(item, NIM, "guardrail") for item in self.guardrail))
-        put(self, "deterioration", tuple(self.deterioration))
-        put(self, "quality", tuple(self.quality))
-        put(self, "variants", dict(self.variants))
-        put(self, "control", self.control or next(iter(self.variants), ""))
-        self._check_variants()
-        self._check_metrics()
-        for name in ("alpha", "alpha_deterioration", "alpha_quality", "power"):
-            check_probability(name, getattr(self, name))
+        put(self, "success", pairs(self.success, MDE, "success"))
+        put(self, "guardrail", pairs(self.guardrail, NIM, "guardrail"))
+        put(self, "deterioration", instances("deterioration", self.deterioration, (Metric,)))
+        put(self, "quality", instances("quality", self.quality, (SampleRatio, PreExposureBias)))
+        check_variants(self.variants, self.control)
+        put(self, "variants", MappingProxyType({name: float(share) for name, share in self.variants.items()}))
+        put(self, "control", self.control or next(iter(self.variants)))
+        check_metrics(self)
+        for name in ("alpha", "alpha_deterioration"):
+            put(self, name, check_error_rate(name, getattr(self, name)))
+        for name in ("alpha_quality", "power"):
+            put(self, name, check_probability(name, getattr(self, name)))
         check_one_of("adjustment", self.adjustment, ("per-variant", "pooled"))
-        if not 0.0 <= self.holdout < 1.0:
-            raise InvalidInputError(describe("holdout", self.holdout, "must be in [0, 1)", "0 keeps nobody out."))
+        put(self, "holdout", check_share("holdout", self.holdout))
         if self.planned_size is not None:
-            check_positive("planned_size", self.planned_size)
+            put(self, "planned_size", check_count("planned_size", self.planned_size))
 
-    def _check_variants(self) -> None:
-        if len(self.variants) < 2:
-            raise InvalidInputError(
-                describe("variants", dict(self.variants), "must be at least two", "Name a control and a treatment.")
-            )
-        for name, share in self.variants.items():
-            check_probability(f"share of variant {name!r}", share)
-        total = sum(self.variants.values())
-        if abs(total - 1.0) > _SUM_TOLERANCE:
-            raise InvalidInputError(
-                describe("sum of variants", total, "must be 1", "Units outside the experiment belong to no variant.")
-            )
-        if self.control not in self.variants:
-            raise unknown_name("control", self.control, self.variants)
+    def __eq__(self, other: object) -> bool:
+        """Equal where the digests are: the order of the variants counts."""
+        return self.digest == other.digest if isinstance(other, ExperimentPlan) else NotImplemented
 
-    def _check_metrics(self) -> None:
-        names = [metric.name for metric in self.metrics]
-        for name in names:
-            if names.count(name) > 1:
-                raise InvalidInputError(
-                    describe(
-                        "metric",
-                        name,
-                        "must be in one role only",
-                        "Success and guardrail metrics are tested for deterioration without being named there.",
-                    )
-                )
-        for metric in self.metrics:
-            if metric.diagnostic and self.roles[metric.name] != "deterioration":
-                raise InvalidInputError(
-                    describe(
-                        f"{self.roles[metric.name]} metric",
-                        metric.name,
-                        "must not be a diagnostic: a rate per send has an effect of the treatment as denominator (whom "
-                        "one may still reach, what was sent) and can rise because the least interested left; a "
-                        "surrogate index decides nothing before it is validated",
-                        "Measure it over all randomised units, reachability as a guardrail; or validate the index.",
-                    )
-                )
-            if metric.kind == "quantile" and self.cluster is not None:
-                raise InvalidInputError(
-                    describe(
-                        f"kind of metric {metric.name!r}",
-                        "quantile",
-                        "must be another where units are clustered: its error would be that of independent units",
-                        "Take the share above a threshold as a proportion.",
-                    )
-                )
-            for covariate in metric.covariates:
-                owner = next((item.name for item in self.metrics if covariate.column in item.outcomes), None)
-                if owner is not None:
-                    raise InvalidInputError(
-                        describe(
-                            f"covariate of metric {metric.name!r}",
-                            covariate.column,
-                            f"must be from before exposure, but it is the outcome of metric {owner!r}",
-                            "Take the same column from before each unit's exposure.",
-                        )
-                    )
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
-        for test in self.quality:
-            if isinstance(test, PreExposureBias) and not (test.covariates or self.covariates):
-                raise InvalidInputError(
-                    describe("covariates of PreExposureBias", (), "must be at least one", "Name pre-exposure columns.")
-                )
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = {item.name: getattr(self, item.name) for item in fields(self)} | {"variants": dict(self.variants)}
+        return type(self), tuple(given.values())
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
@@ -206,10 +162,19 @@ class ExperimentPlan:
 
     @property
     def covariates(self) -> tuple[Covariate, ...]:
-        """Each covariate of the metrics and the quality tests once."""
+        """Each column of `declared_covariates` once, by the declaration that says when it was measured, if one does."""
+        found: dict[str, Covariate] = {}
+        for item in self.declared_covariates:
+            if item.column not in found or found[item.column].measured_at is None:
+                found[item.column] = item
+        return tuple(found.values())
+
+    @property
+    def declared_covariates(self) -> tuple[Covariate, ...]:
+        """The covariates of the metrics, then of the quality tests, as they were declared."""
         asked = [item for metric in self.metrics for item in metric.covariates]
         asked += [item for test in self.quality if isinstance(test, PreExposureBias) for item in test.covariates]
-        return tuple({item.column: item for item in asked}.values())
+        return tuple(asked)
 
     @cached_property
     def corrections(self) -> Any:
@@ -264,18 +229,17 @@ class ExperimentPlan:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the whole plan: 64 hexadecimal digits."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """SHA-256 of the whole plan, every field and the order of its variants: 64 hexadecimal digits."""
+        text = json.dumps(ordered(self.to_dict()), separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain YAML or JSON; `from_dict` gives an equal plan back."""
-        data: dict[str, Any] = to_plain(self)
-        data["control"] = self.control
+        """Plain YAML or JSON of every field, defaults too; `from_dict` gives an equal plan back."""
+        data: dict[str, Any] = to_plain(self, whole=True)
         data["success"] = [_pair_to_plain(metric, "mde", margin) for metric, margin in self.success]
         data["guardrail"] = [_pair_to_plain(metric, "nim", margin) for metric, margin in self.guardrail]
-        data["quality"] = [{"test": item.name} | to_plain(item) for item in self.quality]
-        data["monitoring"] = {"design": self.monitoring.name} | to_plain(self.monitoring)
+        data["quality"] = [{"test": item.name} | to_plain(item, whole=True) for item in self.quality]
+        data["monitoring"] = {"design": self.monitoring.name} | to_plain(self.monitoring, whole=True)
         return data
 
     @classmethod
@@ -286,16 +250,11 @@ class ExperimentPlan:
             UnknownNameError: for an unknown key, with the nearest known one.
             InvalidInputError: if something is missing or breaks its bound.
         """
-        given = check_keys(source, data, [item.name for item in fields(cls)], ["name", "variants"])
-        for key, read in _READERS.items():
-            if key in given:
-                given[key] = read(given[key] or [], f"{source}.{key}")
-        if not isinstance(given["variants"], Mapping):
-            raise InvalidInputError(describe(f"{source}.variants", given["variants"], "must map names to shares"))
+        given = read_fields(data, [item.name for item in fields(cls)], source)
         try:
             return cls(**given)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"{source}: {error}") from error
+        except (InvalidInputError, UnknownNameError) as error:
+            raise type(error)(f"{source}: {error}") from error
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> ExperimentPlan:
@@ -312,98 +271,10 @@ class ExperimentPlan:
         Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _pair(item: Any, kind: type[MDE] | type[NIM], role: str) -> tuple[Metric, Any]:
-    if isinstance(item, Metric) and kind is MDE:
-        return item, None
-    if isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], Metric):
-        metric, margin = item
-        if isinstance(margin, kind) or (margin is None and kind is MDE):
-            return metric, margin
-    raise InvalidInputError(
-        describe(
-            f"{role} item",
-            item,
-            f"must be a pair of Metric and {kind.__name__}",
-            f"Write (metric, {kind.__name__}(rel=0.02)).",
-        )
-    )
-
-
 def _pair_to_plain(metric: Metric, key: str, margin: MDE | NIM | None) -> dict[str, Any]:
-    return {"metric": to_plain(metric)} | ({} if margin is None else {key: to_plain(margin)})
+    return {"metric": to_plain(metric, whole=True)} | ({} if margin is None else {key: to_plain(margin, whole=True)})
 
 
-def _covariates(items: Any, where: str) -> tuple[Covariate | str, ...]:
-    return tuple(
-        item if isinstance(item, str) else build(Covariate, item, place) for place, item in _numbered(items, where)
-    )
-
-
-def _window(item: Any, where: str) -> Window:
-    return build(Window, item, where)
-
-
-def _metric(data: Any, where: str) -> Metric:
-    return build(Metric, data, where, window=_window, covariates=_covariates)
-
-
-def _success(items: Any, where: str) -> Iterable[tuple[Metric, MDE | None]]:
-    for place, item in _numbered(items, where):
-        given = check_keys(place, item, ["metric", "mde"], ["metric"])
-        margin = build(MDE, given["mde"], f"{place}.mde") if given.get("mde") is not None else None
-        yield _metric(given["metric"], f"{place}.metric"), margin
-
-
-def _guardrail(items: Any, where: str) -> Iterable[tuple[Metric, NIM]]:
-    for place, item in _numbered(items, where):
-        given = check_keys(place, item, ["metric", "nim"], ["metric", "nim"])
-        yield _metric(given["metric"], f"{place}.metric"), build(NIM, given["nim"], f"{place}.nim")
-
-
-def _deterioration(items: Any, where: str) -> Iterable[Metric]:
-    for place, item in _numbered(items, where):
-        yield _metric(item, place)
-
-
-def _quality(items: Any, where: str) -> Iterable[Quality]:
-    for place, item in _numbered(items, where):
-        kind, rest = _named(item, "test", QUALITY, place)
-        yield build(kind, rest, place, covariates=_covariates)
-
-
-def _monitoring(item: Any, where: str) -> Monitoring:
-    kind, rest = _named(item, "design", MONITORING, where)
-    made: Monitoring = build(kind, rest, where)
-    return made
-
-
-def _named(item: Any, key: str, known: Mapping[str, Any], where: str) -> tuple[Any, dict[str, Any]]:
-    """A class by the name under `key`, and the rest of the mapping."""
-    if isinstance(item, str):
-        item = {key: item}
-    if not isinstance(item, Mapping) or key not in item:
-        raise InvalidInputError(
-            describe(where, item, f"must have the key {key!r}", f"Known: {', '.join(sorted(known))}.")
-        )
-    if item[key] not in known:
-        raise unknown_name(f"{where}.{key}", str(item[key]), known)
-    return known[item[key]], {name: value for name, value in item.items() if name != key}
-
-
-def _listed(items: Any, where: str) -> list[Any]:
-    if not isinstance(items, list | tuple):
-        raise InvalidInputError(describe(where, items, "must be a list"))
-    return list(items)
-
-
-def _numbered(items: Any, where: str) -> Iterable[tuple[str, Any]]:
-    return ((f"{where}[{number}]", item) for number, item in enumerate(_listed(items, where)))
-
-
-_READERS: dict[str, Any] = {
-    "success": _success,
-    "guardrail": _guardrail,
-    "deterioration": _deterioration,
-    "quality": _quality,
-    "monitoring": _monitoring,
-}
+def check_plan(value: Any) -> None:
+    """Refuse what is no plan."""
+    check_made("plan", value, ExperimentPlan, "Build one, or read it with ExperimentPlan.from_yaml.")

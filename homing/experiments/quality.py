@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from homing.experiments.metrics import Covariate, as_covariates
+from homing.experiments.metrics import Covariate, as_covariates, check_flag
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class SampleRatio:
     sequential: bool = True
     name: ClassVar[str] = "sample_ratio"
 
+    def __post_init__(self) -> None:
+        check_flag("sequential", self.sequential)
+
 
 @dataclass(frozen=True)
 class PreExposureBias:
@@ -38,4 +41,10 @@ class PreExposureBias:
     name: ClassVar[str] = "pre_exposure_bias"
 
     def __post_init__(self) -> None:
+        check_flag("sequential", self.sequential)
         object.__setattr__(self, "covariates", as_covariates(self.covariates))
+
+
+Quality = SampleRatio | PreExposureBias
+#: By name, as a plan in YAML says it.
+QUALITY: dict[str, type[Quality]] = {item.name: item for item in (SampleRatio, PreExposureBias)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
@@ -29,7 +29,7 @@ class GroupSequential:
     increments must be independent. Give metrics a window.
 
     Attributes:
-        spending: "obrien-fleming" (hardly anything early), "pocock", "power" or "hsd"; see `spend`.
+        spending: "obrien-fleming" (hardly anything early), "pocock", "power" or "hsd"; see `spend`. `_` is read as `-`.
         looks: "daily", a number of looks in equal steps of information, or increasing fractions that end with 1.
         parameter: of the families "power" (2 when not given) and "hsd" (-4 when not given).
 
@@ -48,6 +48,11 @@ class GroupSequential:
     name: ClassVar[str] = "group-sequential"
 
     def __post_init__(self) -> None:
+        if isinstance(self.spending, str):
+            object.__setattr__(self, "spending", self.spending.replace("_", "-"))
+        looks: Any = self.looks
+        if isinstance(looks, list):
+            object.__setattr__(self, "looks", tuple(looks))
         check_spending(self.spending, self.parameter)
         check_looks(self.looks)
 

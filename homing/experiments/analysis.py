@@ -12,7 +12,8 @@ from homing.experiments.arms import MetricValues, metric_values
 from homing.experiments.comparisons import comparisons
 from homing.experiments.days import Day, day_number
 from homing.experiments.monitoring import FixedHorizon, FixedPower
-from homing.experiments.plan import ExperimentPlan
+from homing.experiments.plan import ExperimentPlan, check_plan
+from homing.experiments.plan_checks import check_made
 from homing.experiments.quality_tests import quality_results
 from homing.experiments.scorecard import Scorecard, Source
 from homing.experiments.statistics import SufficientStatistics
@@ -60,6 +61,9 @@ def analyze(statistics: SufficientStatistics, plan: ExperimentPlan, *, as_of: Da
         >>> print(one.difference, one.superior.rejected)
         0.1587 [0.104, 0.2133] True
     """
+    check_plan(plan)
+    step = "Make them with SufficientStatistics.from_frame(frame, plan)."
+    check_made("statistics", statistics, SufficientStatistics, step)
     if statistics.plan_digest != plan.digest:
         raise InvalidInputError(
             describe(
@@ -67,6 +71,15 @@ def analyze(statistics: SufficientStatistics, plan: ExperimentPlan, *, as_of: Da
                 statistics.plan_digest[:12],
                 f"must be the plan's, {plan.digest[:12]}: they were made for another plan, or it was changed",
                 "Analyse under the plan that the experiment was started with.",
+            )
+        )
+    if statistics.variants != tuple(plan.variants):
+        raise InvalidInputError(
+            describe(
+                "variants of the statistics",
+                statistics.variants,
+                f"must be the plan's, in its order: {tuple(plan.variants)}",
+                "Make the statistics with this plan.",
             )
         )
     looks = _looks(statistics, as_of)
@@ -139,6 +152,14 @@ def _warnings(values: MetricValues, table: Compared, plan: ExperimentPlan, expos
             yield f"{metric.name}: {total - matured:,} of {total:,} units do not count yet, their window has not ended."
         if values.unstratified[number, -1]:
             yield f"{metric.name}: not post-stratified, since some stratum has fewer than two units in a variant."
+    rates = [
+        metric.name for metric in plan.metrics if metric.kind == "ratio" and plan.roles[metric.name] != "deterioration"
+    ]
+    if rates:
+        yield (
+            f"{', '.join(rates)}: a ratio decides, which can improve because its denominator fell, such as where those "
+            "least interested left: sound only where the treatment cannot change the denominator; else take a mean."
+        )
     growing = [metric.name for metric in plan.metrics if metric.window is None]
     if growing and not single:
         yield (

@@ -318,3 +318,35 @@ def test_switchbacks_are_analysed_by_turn_without_what_the_turn_before_left() ->
         switchback_periods(rows, cluster="market", time="at", start=start, period=6 * hour, burn_in=6 * hour)
     with pytest.raises(InvalidInputError, match="rows before the start"):
         switchback_periods(rows, cluster="market", time="at", start=start + hour, period=6 * hour, burn_in=hour)
+
+
+def test_variants_in_another_order_are_another_plan() -> None:
+    data, swapped = frame(), replace(PLAN, variants=dict(reversed(PLAN.variants.items())))
+    made = SufficientStatistics.from_frame(data, PLAN)
+    with pytest.raises(InvalidInputError, match="plan digest of the statistics"):
+        analyze(made, swapped, as_of=13)
+    other = SufficientStatistics.from_frame(data, swapped)
+    one, two = analyze(made, PLAN, as_of=13), analyze(other, swapped, as_of=13)
+    for treatment in PLAN.treatments:
+        found = [card.comparison("visits", treatment).difference.value for card in (one, two)]
+        assert found[0] == pytest.approx(found[1], rel=1e-9)
+    forged = replace(other, plan_digest=PLAN.digest)
+    with pytest.raises(InvalidInputError, match="variants of the statistics"):
+        analyze(forged, PLAN, as_of=13)
+    with pytest.raises(InvalidInputError, match=r"variants == .*, must be the same, in the same order"):
+        made + forged
+
+
+def test_what_is_neither_statistics_nor_a_plan_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="type of statistics == 'DataFrame', must be SufficientStatistics"):
+        analyze(frame(), PLAN)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="type of plan == 'dict', must be ExperimentPlan"):
+        analyze(frame(), {})  # type: ignore[arg-type]
+
+
+def test_a_ratio_that_decides_comes_with_a_warning() -> None:
+    rate = Metric("rate", "ratio", "visits", "kept")
+    mean = replace(VISITS, window=None)
+    for success, others, warned in (([rate], [], True), ([mean], [rate], False)):
+        plan = ExperimentPlan("e", success=success, deterioration=others, variants=PLAN.variants)
+        assert any("rate: a ratio decides" in item for item in card_of(frame(), plan).warnings) is warned

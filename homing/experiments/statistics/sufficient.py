@@ -211,6 +211,11 @@ class SufficientStatistics:
                     "Make both with one plan.",
                 )
             )
+        for name in ("variants", "columns"):
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                bound = "must be the same, in the same order, to add statistics"
+                raise InvalidInputError(describe(name, (ours, theirs), bound, "Make both with one plan."))
         if dict(self.thresholds) != dict(other.thresholds):
             raise InvalidInputError(
                 describe(

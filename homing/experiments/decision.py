@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from homing.errors import InvalidInputError, describe
 from homing.experiments.corrections import Adjustment
 from homing.experiments.explain import adjustment_reasons, experiment_reasons, treatment_reasons
+from homing.experiments.plan import ExperimentPlan, check_plan
+from homing.experiments.plan_checks import check_made
 from homing.experiments.power import planned_end
 from homing.experiments.rule import VERDICTS, chance_to_ship
 from homing.experiments.rule_inputs import judge_scorecard, scorecard_paths
 from homing.experiments.scorecard import Scorecard
-
-if TYPE_CHECKING:
-    from homing.experiments.plan import ExperimentPlan
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,8 @@ def decide(scorecard: Scorecard, plan: ExperimentPlan) -> ShipDecision:
         warm ships: orders is superior (z 9.21 >= 1.645 at look 1, information 1.00); 1 guardrail non-inferior; none of
         2 metrics is inferior.
     """
+    check_plan(plan)
+    check_made("scorecard", scorecard, Scorecard, "Make it with analyze(statistics, plan).")
     if scorecard.plan_digest != plan.digest:
         raise InvalidInputError(
             describe(

@@ -6,16 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from homing.errors import InvalidInputError, describe
 from homing.experiments.baseline import Baseline, MetricBaseline
 from homing.experiments.corrections import Corrections
 from homing.experiments.metrics import MDE, NIM, Metric
+from homing.experiments.plan import ExperimentPlan, check_plan
+from homing.experiments.plan_checks import check_made
 from homing.experiments.power import counts_units, effect_detectable, inflation_at, inflation_of, units_needed
-
-if TYPE_CHECKING:
-    from homing.experiments.plan import ExperimentPlan
 
 
 @dataclass(frozen=True)
@@ -143,6 +142,7 @@ def plan_sample_size(plan: ExperimentPlan, baseline: Baseline, *, looks: int | N
         >>> print(plan_sample_size(plan, Baseline(known, units_per_day=10_000)))
         126,290 units, 13 days; decided by ordered (success, treatment)
     """
+    _check(plan, baseline)
     needed = [(metric, margin) for metric, margin in plan.success if margin is not None]
     if not needed and not plan.guardrail:
         raise InvalidInputError(
@@ -194,6 +194,7 @@ def detectable(
         >>> print(f"{found[0].rel:.3f}")
         0.048
     """
+    _check(plan, baseline)
     if looks is None and baseline.units_per_day is not None:
         looks = math.ceil(n_total / baseline.units_per_day)
     found = []
@@ -214,6 +215,12 @@ def detectable(
             relative = effect / abs(known.mean) if known.mean else None
             found.append(Detectable(metric.name, role, treatment, effect, relative))
     return tuple(found)
+
+
+def _check(plan: ExperimentPlan, baseline: Baseline) -> None:
+    check_plan(plan)
+    step = "Write Baseline({'orders': MetricBaseline(1.2, variance=3.0)}), or take Baseline.from_history."
+    check_made("baseline", baseline, Baseline, step)
 
 
 def _sizes(plan: ExperimentPlan, baseline: Baseline, looks: int | None) -> list[MetricSize]:

@@ -26,6 +26,7 @@ from homing.experiments import (
     Scorecard,
     SufficientStatistics,
     analyze,
+    decompose,
 )
 from homing.experiments.certify import simulate_power
 from homing.experiments.decision import decide
@@ -334,3 +335,14 @@ def test_a_certificate_of_the_plan_promises_its_power(rng):
     found = simulate_power(plan, rng=rng, n=2000, information=4, treatments=["a"])
     assert found.ship_each["a"].value > 0.8 - 4 * 0.009
     assert found.ship_each["b"].value < 0.05
+
+
+def test_what_is_no_scorecard_is_refused():
+    with pytest.raises(InvalidInputError, match="type of scorecard == 'DataFrame', must be Scorecard"):
+        decide(pl.DataFrame(), make_plan())
+    with pytest.raises(InvalidInputError, match="type of plan == 'dict', must be ExperimentPlan"):
+        decide(pl.DataFrame(), {})
+    with pytest.raises(InvalidInputError, match="type of baseline == 'dict', must be Baseline"):
+        make_plan().sample_size({})
+    with pytest.raises(InvalidInputError, match=r"by == 'country', must be a list of columns. Write by=\['country'\]"):
+        decompose({}, ORDERS, "mix_rate", by="country")

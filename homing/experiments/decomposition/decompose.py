@@ -18,7 +18,7 @@ from homing.experiments.decomposition.result import Decomposition
 from homing.experiments.decomposition.rows import Rows
 from homing.experiments.decomposition.segments import segments
 from homing.experiments.metrics import Metric
-from homing.experiments.plan import ExperimentPlan
+from homing.experiments.plan import ExperimentPlan, check_plan
 from homing.experiments.scorecard import Scorecard
 from homing.experiments.statistics import SufficientStatistics
 
@@ -103,6 +103,11 @@ def decompose(
     check_one_of("how", how, HOWS)
     check_one_of("method", method, tuple(METHODS))
     check_probability("level", level)
+    for name, value in (("by", by), ("stages", stages)):
+        if isinstance(value, str):
+            raise InvalidInputError(describe(name, value, "must be a list of columns", f"Write {name}=[{value!r}]."))
+    if plan is not None:
+        check_plan(plan)
     if isinstance(data, Scorecard):
         if data.source is None:
             step = "Analyse the data again, or decompose the rows."
@@ -112,14 +117,13 @@ def decompose(
         baseline = plan.control if baseline is None else baseline
         if comparison is None and len(plan.treatments) == 1:
             (comparison,) = plan.treatments
-    for name, value in (("baseline", baseline), ("comparison", comparison)):
-        if value is None:
-            raise InvalidInputError(describe(name, None, f"must be given: a value of {group!r}"))
-    assert baseline is not None and comparison is not None
+    baseline, comparison = _given("baseline", baseline, group), _given("comparison", comparison, group)
     if isinstance(metric, str):
         if plan is None:
             raise InvalidInputError(describe("plan", None, "must be given where the metric is a name", "Pass plan=."))
         metric = plan.metric(metric)
+    if not isinstance(metric, Metric):
+        raise InvalidInputError(describe("metric", metric, "must be a Metric, or its name in the plan"))
     if metric.kind == "quantile":
         bound = "must be additive: a proportion, a mean or a ratio"
         raise InvalidInputError(describe(f"kind of metric {metric.name!r}", metric.kind, bound))
@@ -146,3 +150,9 @@ def decompose(
             raise InvalidInputError(describe("rng", rng, "must be given", "Pass np.random.default_rng(seed)."))
         return segments(rows, most=most, depth=depth, level=level, rng=rng)
     return mix_rate(rows, level) if how == "mix_rate" else parts(rows, level)
+
+
+def _given(name: str, value: str | None, group: str) -> str:
+    if value is None:
+        raise InvalidInputError(describe(name, None, f"must be given: a value of {group!r}"))
+    return value

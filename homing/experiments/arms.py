@@ -20,8 +20,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-#: A mean this small beside what it was counted from is the rounding of a 0.
-_ROUNDING = 1e-12
+#: A mean this small beside what it was counted from is the rounding of a 0: sums of four million rows leave 1e-12.
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)

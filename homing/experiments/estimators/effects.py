@@ -11,7 +11,7 @@ from homing.experiments.estimators.adjust import ArmValues
 
 FloatArray = NDArray[np.float64]
 #: A control this small beside the other variants is the rounding of a 0.
-_ROUNDING = 1e-12
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)

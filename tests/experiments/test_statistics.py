@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
@@ -134,6 +135,22 @@ def test_exposures_of_their_own_are_joined() -> None:
         SufficientStatistics.from_frame(outcomes, PLAN, exposures=exposures.filter(pl.col("user_id") != "u9"))
 
 
+def test_an_outcome_of_another_variant_than_the_exposures_is_refused() -> None:
+    data = frame(300)
+    exposures = data.select("user_id", "variant", "exposed_at")
+    found = SufficientStatistics.from_frame(data, PLAN, exposures=exposures)  # the same, and there twice
+    close(found, SufficientStatistics.from_frame(data, PLAN), 1e-12)
+    other = pl.when(pl.col("variant") == "a").then(pl.lit("b")).otherwise(pl.lit("a"))
+    first = pl.col("user_id").is_in(["u0", "u7"])
+    moved = data.with_columns(variant=pl.when(first).then(other).otherwise("variant"))
+    message = "units whose outcomes and exposures have different variants == 2, must be 0; user_id 'u0' is in"
+    with pytest.raises(InvalidInputError, match=message):
+        SufficientStatistics.from_frame(moved, PLAN, exposures=exposures)
+    # Where the outcomes do not know, the exposures do.
+    unknown = data.with_columns(variant=pl.when(first).then(None).otherwise("variant"))
+    close(SufficientStatistics.from_frame(unknown, PLAN, exposures=exposures), found, 1e-12)
+
+
 def test_times_are_days() -> None:
     days = frame(300).with_columns(
         exposed_at=pl.lit(datetime(1970, 1, 1, 23, 59, tzinfo=UTC)) + pl.duration(days=pl.col("exposed_at"))
@@ -227,7 +244,7 @@ def test_sums_of_a_warehouse_will_do() -> None:
     )
     row = pl.int_range(pl.len()) == 3
 
-    def changed(name: str, value: float) -> pl.DataFrame:
+    def changed(name: str, value: float | None) -> pl.DataFrame:
         return sums.with_columns(pl.when(row).then(value).otherwise(pl.col(name)).alias(name))
 
     for name, value, message in (
@@ -242,6 +259,36 @@ def test_sums_of_a_warehouse_will_do() -> None:
         SufficientStatistics.from_aggregates(sums.drop("sum(orders)"), plan)
     with pytest.raises(InvalidInputError, match="quantile metrics == \\['wait'\\], cannot be had from sums"):
         SufficientStatistics.from_aggregates(sums, PLAN)
+    with pytest.raises(InvalidInputError, match=r"missing columns == \['n', 'sum\(spend\)'"):
+        SufficientStatistics.from_aggregates(data, plan)
+    for name in ("n", "sum(spend)", "sum(spend*spend)", "variant", "exposed_at", "country"):
+        with pytest.raises(InvalidInputError, match=f"rows without {re.escape(repr(name))} == 1, must be 0"):
+            SufficientStatistics.from_aggregates(changed(name, None), plan)
+    for name in ("n", "sum(bought)", "exposed_at"):
+        with pytest.raises(InvalidInputError, match=f"type of column {re.escape(repr(name))} == 'String'"):
+            SufficientStatistics.from_aggregates(sums.with_columns(pl.col(name).cast(pl.String)), plan)
+
+
+def test_a_row_of_sums_does_not_hide_in_its_cell() -> None:
+    plan = ExperimentPlan("e", success=[BOUGHT], deterioration=[BASKET], variants={"a": 0.5, "b": 0.5})
+    names = [name for name in aggregates_needed(plan) if name != "sum(bought*bought)"]
+    good = dict.fromkeys(names, 9.0) | {"n": 10.0, "sum(bought)": 4.0}
+    fine = [good | {"variant": name} for name in "aab"]
+    assert SufficientStatistics.from_aggregates(pl.DataFrame(fine), plan).exposed.tolist() == [[20], [10]]
+    for wrong, message in (
+        ({"n": -2.0}, "n == -2.0, must be >= 0"),
+        ({"n": None}, "rows without 'n' == 1"),
+        ({"sum(bought)": -1.0}, r"sum\(bought\) == -1.0, must be in \[0, n\]"),
+        ({"sum(bought)": 11.0}, r"sum\(bought\) == 11.0, must be in \[0, n\]"),
+        ({"sum(orders)": -1.0}, r"sum\(orders\) == -1.0, must be >= 0"),
+        ({"sum(spend*spend)": 8.0}, r"sum\(spend\*spend\) == 8.0, must be finite and at least"),
+        ({"sum(spend*spend)": float("nan")}, r"sum\(spend\*spend\) == nan, must be finite"),
+        ({"n": 0.0, "sum(bought)": 0.0}, r"sum\(spend\) == 9.0, must be finite, and 0 in a row without units"),
+    ):
+        # With the other rows of its cell the sum would pass.
+        wide = [good | wrong | {"variant": "a"}, *fine]
+        with pytest.raises(InvalidInputError, match=message):
+            SufficientStatistics.from_aggregates(pl.DataFrame(wide), plan)
 
 
 def test_winsorised_values_are_bounded_at_the_pooled_quantile() -> None:
@@ -301,12 +348,51 @@ def test_what_data_is_refused(data: pl.DataFrame, message: str) -> None:
         SufficientStatistics.from_frame(data, PLAN)
 
 
+def timed(data: pl.DataFrame, *others: Metric) -> SufficientStatistics:
+    known = Metric("m", "mean", "spend", covariates=(Covariate("spend_pre28", measured_at="seen_at"),))
+    plan = ExperimentPlan("e", success=[known, *others], variants={"a": 0.5, "b": 0.5})
+    return SufficientStatistics.from_frame(data, plan)
+
+
 def test_a_covariate_measured_after_exposure_is_refused() -> None:
-    late = Metric("m", "mean", "spend", covariates=(Covariate("spend_pre28", measured_at="seen_at"),))
-    plan = ExperimentPlan("e", success=[late], variants={"a": 0.5, "b": 0.5})
-    data = frame(300).with_columns(seen_at=pl.col("exposed_at") + (pl.col("user_id") == "u4").cast(pl.Int64))
-    with pytest.raises(InvalidInputError, match="rows whose covariate 'spend_pre28' was measured after exposure == 1"):
-        SufficientStatistics.from_frame(data, plan)
+    late = "rows whose covariate 'spend_pre28' was measured after exposure == 1"
+    # Of one whole day nobody knows which came first.
+    days = frame(300).with_columns(seen_at=pl.col("exposed_at") - (pl.col("user_id") != "u4").cast(pl.Int32))
+    with pytest.raises(InvalidInputError, match=late):
+        timed(days)
+    times = frame(300).with_columns(exposed_at=datetime(2026, 1, 5, 12))
+    with pytest.raises(InvalidInputError, match=late):
+        timed(
+            times.with_columns(
+                seen_at=pl.col("exposed_at") + pl.duration(seconds=(pl.col("user_id") == "u4").cast(pl.Int32))
+            )
+        )
+    assert timed(times.with_columns(seen_at=pl.col("exposed_at").cast(pl.Datetime("ms")))).n.sum() == 300
+    # Another metric takes the same column without a time: it is asked for all the same.
+    for other in ((), (Metric("o", "mean", "orders", covariates=("spend_pre28",)),)):
+        with pytest.raises(InvalidInputError, match=late):
+            timed(days, *other)
+        with pytest.raises(InvalidInputError, match=r"missing columns == \['seen_at'\]"):
+            timed(frame(300), *other)
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "message"),
+    [
+        (pl.lit("2026-01-01"), "type of column 'seen_at', .* == 'String', must be that of 'exposed_at', Datetime"),
+        (pl.lit(3), "type of column 'seen_at', .* == 'Int32', must be that of 'exposed_at'"),
+        (pl.col("exposed_at").cast(pl.Date), "type of column 'seen_at', .* == 'Date', must be that of 'exposed_at'"),
+        (pl.col("exposed_at").dt.replace_time_zone("UTC"), "times need the same time zone"),
+        (
+            pl.when(FIRST).then(None).otherwise("exposed_at"),
+            "rows that do not say when covariate 'spend_pre28' was measured == 1, must be 0",
+        ),
+    ],
+    ids=["text", "day number", "date", "zone", "null"],
+)
+def test_a_time_that_cannot_be_compared_with_exposure_is_refused(seen_at: pl.Expr, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        timed(frame(300).with_columns(exposed_at=datetime(2026, 1, 5, 12)).with_columns(seen_at=seen_at))
 
 
 def test_statistics_of_another_plan_are_not_added() -> None:

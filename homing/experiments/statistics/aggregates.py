@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
 from homing.experiments.plan import ExperimentPlan
-from homing.experiments.statistics.checking import EXPOSED_AT, VARIANT
+from homing.experiments.statistics.checking import EXPOSED_AT, VARIANT, days_are_dates
 from homing.experiments.statistics.frames import DAY, STRATUM, as_lazy, assembled, keys_of
 from homing.experiments.statistics.layout import Layout, layout
 from homing.experiments.statistics.sufficient import SufficientStatistics
@@ -54,27 +53,31 @@ def statistics_of_aggregates(frame: Any, plan: ExperimentPlan) -> SufficientStat
         )
     schema = rows.collect_schema()
     for metric in plan.metrics:
-        square = f"sum({metric.numerator}*{metric.numerator})"
-        if metric.kind == "proportion" and plan.cluster is None and square not in schema:
-            rows = rows.with_columns(pl.col(f"sum({metric.numerator})").alias(square))
+        events, square = f"sum({metric.numerator})", f"sum({metric.numerator}*{metric.numerator})"
+        if metric.kind == "proportion" and plan.cluster is None and events in schema and square not in schema:
+            rows = rows.with_columns(pl.col(events).alias(square))
     needed = [VARIANT, *aggregates_needed(plan), *([plan.strata] if plan.strata else [])]
     if any(metric.window is not None for metric in plan.metrics):
         needed.append(EXPOSED_AT)
-    lacking = [name for name in needed if name not in rows.collect_schema()]
+    schema = rows.collect_schema()
+    lacking = [name for name in needed if name not in schema]
     if lacking:
         raise InvalidInputError(
             describe("missing columns", lacking, "must be in the aggregates", "See aggregates_needed(plan).")
         )
-    dated = EXPOSED_AT in schema and not schema[EXPOSED_AT].is_integer()
+    dated = days_are_dates(schema)
+    for name in aggregates_needed(plan):
+        if not schema[name].is_numeric():
+            raise InvalidInputError(describe(f"type of column {name!r}", str(schema[name]), "must be a number"))
     sums = [f"sum({name})" for name in made.names]
     products = [f"sum({one}*{two})" for one, two in made.products]
-    found = (
-        rows.select(*keys_of(rows, plan, dated), "n", *(pl.col(name).cast(pl.Float64) for name in sums + products))
-        .group_by(VARIANT, DAY, STRATUM)
-        .agg(pl.all().sum())
-        .collect()
-    )
-    _check_sums(found, plan)
+    given = rows.select(
+        *keys_of(rows, plan, dated), pl.col("n"), *(pl.col(name).cast(pl.Float64) for name in sums + products)
+    ).collect()
+    # Row by row: within a cell one row's mistake may be hidden by another's.
+    _check_rows(given, plan)
+    _check_variances(given, made)
+    found = given.group_by(VARIANT, DAY, STRATUM).agg(pl.all().sum())
     n = found["n"].to_numpy().astype(np.float64)
     x, xy = found.select(sums).to_numpy(), found.select(products).to_numpy()
     shift = x.sum(axis=0) / max(n.sum(), 1.0)
@@ -82,7 +85,6 @@ def statistics_of_aggregates(frame: Any, plan: ExperimentPlan) -> SufficientStat
     moved = mean - shift
     left, right = made.left, made.right
     centred = xy - n[:, None] * mean[:, left] * mean[:, right]
-    _check_variances(centred, xy, products, made)
     about = centred + n[:, None] * moved[:, left] * moved[:, right]
     columns = {f"s{at}": n * moved[:, at] for at in range(len(sums))}
     columns |= {f"m{at}": np.zeros(len(n), dtype=np.int64) for at in range(len(sums))}
@@ -91,37 +93,61 @@ def statistics_of_aggregates(frame: Any, plan: ExperimentPlan) -> SufficientStat
     return assembled(cells, [], plan, made, shift, dated, {})
 
 
-def _check_sums(found: Any, plan: ExperimentPlan) -> None:
-    """Counts are whole and no less than 0, and events no more than units."""
-    n = found["n"].to_numpy()
-    for bad, bound in ((n < 0, "must be >= 0"), (n != np.floor(n), "must be a whole number")):
+def _check_rows(given: Any, plan: ExperimentPlan) -> None:
+    """Nothing is missing, counts are whole and no less than 0, and events no more than units."""
+    names = {VARIANT: VARIANT, DAY: EXPOSED_AT, STRATUM: plan.strata}
+    for name in given.columns:
+        if given[name].null_count():
+            step = "A sum over no units is 0." if name not in names else "Every sum belongs to a cell."
+            raise InvalidInputError(
+                describe(f"rows without {names.get(name, name)!r}", given[name].null_count(), "must be 0", step)
+            )
+    n = given["n"].to_numpy()
+    for bad, bound in ((~(n >= 0), "must be >= 0"), (n != np.floor(n), "must be a whole number")):
         if bad.any():
             raise InvalidInputError(describe("n", n[bad][0].item(), bound, "It counts the units of a cell."))
     if n.sum() == 0:
         raise InvalidInputError(describe("units", 0, "must be at least one", "Were any units exposed?"))
-    for metric in plan.metrics if plan.cluster is None else ():
-        if metric.kind == "proportion":
-            events = found[f"sum({metric.numerator})"].to_numpy()
-            bad = (events < 0) | (events > n)
-            if bad.any():
-                raise InvalidInputError(
-                    describe(
-                        f"sum({metric.numerator})",
-                        float(events[bad][0]),
-                        f"must be in [0, n], as {metric.name!r} is a proportion",
-                        "Count each unit's event once.",
-                    )
-                )
+    for metric in plan.metrics:
+        if metric.denominator is not None:
+            _check_within(given, metric.denominator, np.inf, "must be >= 0, as it counts something")
+        if metric.kind == "proportion" and plan.cluster is None:
+            _check_within(given, metric.numerator, n, f"must be in [0, n], as {metric.name!r} is a proportion")
 
 
-def _check_variances(
-    centred: NDArray[np.float64], products: NDArray[np.float64], names: list[str], made: Layout
-) -> None:
-    """Sums of squares are at least what the means make of them."""
-    for at in np.flatnonzero(made.left == made.right):
-        bad = centred[:, at] < -_ROUNDING * np.abs(products[:, at])
-        if not np.isfinite(products[:, at]).all() or bad.any():
-            worst = float(products[bad | ~np.isfinite(products[:, at]), at][0])
+def _check_within(given: Any, column: str, most: Any, bound: str) -> None:
+    """A column's sum lies in [0, most] in every row."""
+    sums = given[f"sum({column})"].to_numpy()
+    bad = (sums < 0) | (sums > most)
+    if bad.any():
+        raise InvalidInputError(
+            describe(f"sum({column})", float(sums[bad][0]), bound, "Count each unit's events once.")
+        )
+
+
+def _check_variances(given: Any, made: Layout) -> None:
+    """In every row, sums of squares are at least what the means make of them (Cauchy and Schwarz)."""
+    n = given["n"].to_numpy().astype(np.float64)
+    for column in made.names:
+        sums = given[f"sum({column})"].to_numpy()
+        if not np.isfinite(sums).all() or (sums[n == 0] != 0).any():
+            bad = ~np.isfinite(sums) | ((n == 0) & (sums != 0))
             raise InvalidInputError(
-                describe(names[at], worst, "must be finite and at least sum² / n", "Were squares summed over units?")
+                describe(f"sum({column})", float(sums[bad][0]), "must be finite, and 0 in a row without units")
+            )
+    for at, (one, two) in enumerate(made.products):
+        name = f"sum({one}*{two})"
+        products = given[name].to_numpy()
+        bad = ~np.isfinite(products)
+        if made.left[at] == made.right[at]:
+            least = given[f"sum({one})"].to_numpy() ** 2 / np.maximum(n, 1.0)
+            bad |= products - least < -_ROUNDING * np.abs(products)
+        if bad.any():
+            raise InvalidInputError(
+                describe(
+                    name,
+                    float(products[bad][0]),
+                    "must be finite and at least sum² / n",
+                    "Were squares summed over units?",
+                )
             )

@@ -98,12 +98,14 @@ class SufficientStatistics:
             exposures: the exposure log as a table of its own with unit, `variant` and `exposed_at`; `frame` then holds
                 the outcomes of exactly these units.
             thresholds: where to bound winsorised metrics; by default their quantile in these data. Statistics that are
-                to be added need the same.
+                to be added need the same. Under monitoring with several looks pass the first look's to every later one:
+                a bound read off again from more data moves the values of looks that were judged before.
 
         Raises:
             InvalidInputError: if a column that the plan names is missing or no number, a unit is there twice or in two
-                variants, exposures and outcomes have different units, a variant is unknown, a proportion is neither 0
-                nor 1, a denominator is negative, or a covariate was measured after exposure.
+                variants, exposures and outcomes have different units or variants, a variant is unknown, a proportion
+                is neither 0 nor 1, a denominator is negative, or a covariate was not measured before exposure: its
+                time is missing, cannot be compared, is later, or is a day that is not an earlier one.
         """
         from homing.experiments.statistics.frames import statistics_of_frame
 
@@ -145,8 +147,9 @@ class SufficientStatistics:
         as the mean squared exceeds the variance: sum what is centred already, or use `from_frame`, where that matters.
 
         Raises:
-            InvalidInputError: if a column is missing, a count is negative or no whole number, sums break the
-                Cauchy-Schwarz inequality, or the plan has a quantile or winsorised metric, which sums cannot give.
+            InvalidInputError: if a column is missing or no number, or the plan has a quantile metric, which sums cannot
+                give; if in any row something is missing, a count is negative or no whole number, a proportion or a
+                denominator is out of bounds, or sums break the Cauchy-Schwarz inequality.
         """
         from homing.experiments.statistics.aggregates import statistics_of_aggregates
 

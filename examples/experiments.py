@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     found = run(args.name, args.data, args.out)
     print(scorecard_text(found.scorecard, found.plan))
-    print(f"\n{decision_text(found.decision)}\n\nPage: {args.out / 'experiment.html'}")
+    print(f"\n{decision_text(found.decision, found.plan)}\n\nPage: {args.out / 'experiment.html'}")
     return 0
 
 

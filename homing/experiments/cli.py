@@ -86,14 +86,16 @@ def _on_data(commands: Any, name: str, run: Any, short: str, description: str) -
 
 def _plan(args: argparse.Namespace) -> int:
     from homing.experiments.plan import ExperimentPlan
-    from homing.experiments.report import plan_text, size_text
+    from homing.experiments.report import frozen_text, plan_text, size_text
 
     plan = ExperimentPlan.from_yaml(args.plan)
     baseline = _baseline(args, plan)
+    size = None if baseline is None else plan.sample_size(baseline, looks=args.looks)
     print(plan_text(plan))
-    if baseline is not None:
-        size = plan.sample_size(baseline, looks=args.looks)
+    if size is not None:
         print(f"\n{size_text(size)}")
+        if plan.planned_size is not None:
+            print(f"\n{frozen_text(plan.planned_size, size.n_total)}")
         plan = plan.sized(size.n_total)
     if args.freeze is not None:
         plan.to_yaml(args.freeze)
@@ -130,7 +132,7 @@ def _decide(args: argparse.Namespace) -> int:
     from homing.experiments.report import decision_text
 
     found = _read_out(args)
-    print(decision_text(found.decision))
+    print(decision_text(found.decision, found.plan))
     _write(args, found)
     return int(found.decision.verdict != "ship")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from homing.experiments.monitoring import FixedHorizon, FixedPower
 from homing.experiments.scorecard import Comparison, OneSidedTest, Scorecard
 
 if TYPE_CHECKING:
@@ -19,6 +20,16 @@ _NEXT_STEP = {
     "pre_exposure_bias": "The variants differed before exposure: look for units that were exposed earlier or moved "
     "between variants, and start anew with another salt.",
 }
+
+
+def without_kept_error(plan: ExperimentPlan) -> tuple[str, ...]:
+    """The metrics that several looks are taken at although values that were counted before keep changing.
+
+    Sequential bounds hold for numbers that arrive and stay; of a metric without a window they are no more than a guide.
+    """
+    if isinstance(plan.monitoring, FixedHorizon) and not isinstance(plan.monitoring, FixedPower):
+        return ()
+    return tuple(metric.name for metric in plan.metrics if metric.window is None)
 
 
 def treatment_reasons(
@@ -122,7 +133,7 @@ def _shipping(name: str, comparisons: Sequence[Comparison]) -> str:
     guarded = sum(item.non_inferior is not None for item in comparisons)
     if guarded:
         parts.append(f"{guarded} guardrail{'' if guarded == 1 else 's'} non-inferior")
-    parts.append(f"none of {len(comparisons)} metrics is inferior")
+    parts.append("it is not inferior" if len(comparisons) == 1 else f"none of {len(comparisons)} metrics is inferior")
     return f"{name} ships: {'; '.join(parts)}."
 
 

@@ -112,12 +112,27 @@ def test_the_terminal_says_the_same(found) -> None:
     [line] = [line for line in text.splitlines() if line.split()[:2] == ["orders", "warm"]]
     assert line.endswith("superior") and f"{100 * warm.relative.value:+.2f}%" in line
     assert [line for line in text.splitlines() if line.startswith("  errors") and line.endswith("no harm shown")]
-    assert decision_text(found.decision).startswith("ship warm: ship it\n  - warm ships: orders is superior")
+    assert decision_text(found.decision, found.plan).startswith(
+        "ship warm: ship it\n  - warm ships: orders is superior"
+    )
     assert "group-sequential monitoring, 8,000 units planned" in plan_text(found.plan)
     assert "non-inferiority within 5%" in plan_text(found.plan)
     # The status shows no effects.
     status = status_text(found.scorecard, found.plan)
     assert "8,000 units of 8,000 (100%)" in status and "superior" not in status and "0.3" not in status
+
+
+def test_nothing_tells_to_ship_at_an_error_rate_that_is_not_kept(data) -> None:
+    # The same data: without a window sequential bounds do not hold, at one look they do.
+    open_ended = {"success": [Metric("orders", "mean", "orders")], "guardrail": [], "deterioration": []}
+    for monitoring, kept in ((GroupSequential(), False), (FixedHorizon(), True)):
+        found = read_out(plan(**open_ended, monitoring=monitoring), data)
+        assert found.decision.verdict == "ship"
+        text = decision_text(found.decision, found.plan)
+        page = experiment_page(found.scorecard, found.plan, found.decision)
+        for rendering in (text, page):
+            assert ("ship it" in rendering, "an error rate that is not kept" in rendering) == (kept, not kept)
+        assert "; it is not inferior." in text
 
 
 def test_a_broken_experiment_is_told_first() -> None:
@@ -137,7 +152,7 @@ def test_a_budget_that_variants_share_is_a_warning_on_every_rendering(data) -> N
     for sends, sentence in ((counts, "They seem to share a cap"), (read_budget(counts, budget=100), "in 100% of")):
         shared = read_out(plan(), data, as_of="2026-03-23", sends=sends)
         page = experiment_page(shared.scorecard, shared.plan, shared.decision)
-        for text in (page, scorecard_text(shared.scorecard, shared.plan), decision_text(shared.decision)):
+        for text in (page, scorecard_text(shared.scorecard, shared.plan), decision_text(shared.decision, shared.plan)):
             assert sentence in text
     # Each with a budget of its own that does not bind: nothing to say.
     apart = SendCounts(counts.variants, counts.users, np.random.default_rng(0).poisson(50.0, (30, 3)))
@@ -184,7 +199,13 @@ def test_the_command_line_from_plan_to_decision(files, capsys) -> None:
     )
     assert status == 0 and "until the last window has ended" in text
     frozen = ExperimentPlan.from_yaml(files / "f.yaml")
-    assert frozen.planned_size == int(re.search(r"\n([\d,]+) units in", text)[1].replace(",", ""))
+    needed = re.search(r"\n([\d,]+) units in", text)[1]
+    assert frozen.planned_size == int(needed.replace(",", ""))
+    # Of a plan with a size: what is to be done with another.
+    which = "fewer" if frozen.planned_size > DAYS * PER_DAY else "more"
+    assert f"its size already, 8,000 units: {which} than the {needed} that are needed" in text
+    status, text = run(capsys, "plan", files / "f.yaml", "--history", table, "--units-per-day", PER_DAY)
+    assert status == 0 and f"has this size, {needed} units, already" in text
     status, text = run(capsys, "status", design, table, "--as-of", "2026-03-12", "--json", files / "s.json")
     assert status == 0 and "2026-03-12, look 12: 4,800 units of 8,000 (60%)" in text
     assert json.loads((files / "s.json").read_text())["n"].keys() == {"control", "warm", "<b>hot</b>"}
@@ -278,5 +299,11 @@ def test_a_baseline_in_yaml_sizes_the_plan(files, capsys) -> None:
     (files / "baseline.yaml").write_text(known)
     status, text = run(capsys, "plan", files / "plan.yaml", "--baseline", files / "baseline.yaml")
     assert status == 0 and "decided" not in text and "orders" in text
+    # What has no window ends when its last unit is exposed.
+    open_ended = [(Metric("orders", "mean", "orders"), MDE(rel=0.1))]
+    plan(success=open_ended, guardrail=[], deterioration=[]).to_yaml(files / "open.yaml")
+    (files / "one.yaml").write_text("metrics:\n  orders: {mean: 1.0, variance: 1.0}\nunits_per_day: 400\n")
+    status, text = run(capsys, "plan", files / "open.yaml", "--baseline", files / "one.yaml")
+    assert status == 0 and re.search(r"units in \d+ days \(control", text)
     (files / "baseline.yaml").write_text(known.replace("orders", "order"))
     assert "Did you mean 'orders'" in run(capsys, "plan", files / "plan.yaml", "--baseline", files / "baseline.yaml")[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homing import pages
-from homing.experiments.report.text import MEANINGS, asked, finding, main_test, monitoring_text
+from homing.experiments.report.text import asked, finding, main_test, meaning, monitoring_text
 from homing.experiments.scorecard import Comparison, Scorecard
 from homing.pages import Bar, Line, forest_svg, lines_svg
 from homing.pages.canvas import COLOURS, SERIES, VERDICT_COLOURS
@@ -47,16 +47,17 @@ def experiment_page(
         MissingDependencyError: if jinja2 is not installed.
     """
     total = sum(card.n.values())
+    said = meaning(decision, plan)
     return pages.page(
         "experiment.html",
         folders=[Path(__file__).parent / "templates"],
-        title=f"{plan.name}: {MEANINGS[decision.verdict]}",
+        title=f"{plan.name}: {said}",
         plan=plan,
         card=card,
         decision=decision,
         reasons=_reasons(decision),
         looks=_LOOKS,
-        meanings=MEANINGS,
+        meaning=said,
         total=total,
         monitoring=monitoring_text(plan.monitoring),
         variants=[

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from homing.experiments.explain import without_kept_error
 from homing.experiments.metrics import MDE, NIM
 from homing.experiments.monitoring import Monitoring
 from homing.experiments.plain import to_plain
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
     from homing.experiments.plan import ExperimentPlan
     from homing.experiments.sample_size import SampleSize
 
-#: What a verdict says, in the words of every rendering.
-MEANINGS = {
+_MEANINGS = {
     "ship": "ship it",
     "continue": "go on",
     "stop-harm": "stop: it does harm",
     "stop-futility": "stop: it will not be shown to be good enough",
     "invalid": "invalid: the experiment itself is broken",
 }
+
+
+def meaning(decision: ShipDecision, plan: ExperimentPlan) -> str:
+    """What a verdict says, in the words of every rendering."""
+    if decision.verdict == "ship" and without_kept_error(plan):
+        return "it would ship, but at an error rate that is not kept: give every metric a window"
+    return _MEANINGS[decision.verdict]
 
 
 def plan_text(plan: ExperimentPlan) -> str:
@@ -76,9 +83,22 @@ def size_text(size: SampleSize) -> str:
         rows.append([item.metric, item.treatment, *cells, f"{item.n_total:,}"])
     time = ""
     if size.days is not None:
-        time = f" in {size.recruiting_days} days, and {size.days} until the last window has ended"
+        time = f" in {size.recruiting_days} days"
+        if size.days != size.recruiting_days:
+            time += f", and {size.days} until the last window has ended"
     each = ", ".join(f"{name} {count:,}" for name, count in size.n_per_variant.items())
     return "\n".join([f"{size.n_total:,} units{time} ({each})", table(rows)])
+
+
+def frozen_text(planned: int, needed: int) -> str:
+    """What a plan that has its size already should do with one that it is told it needs."""
+    if needed == planned:
+        return f"The plan has this size, {planned:,} units, already."
+    less = "fewer than" if planned < needed else "more than"
+    return (
+        f"The plan has its size already, {planned:,} units: {less} the {needed:,} that are needed. It stays as it is "
+        "once the experiment has started; before, --freeze writes the plan with the needed size."
+    )
 
 
 def status_text(card: Scorecard, plan: ExperimentPlan) -> str:
@@ -133,10 +153,10 @@ def scorecard_text(card: Scorecard, plan: ExperimentPlan) -> str:
     )
 
 
-def decision_text(decision: ShipDecision) -> str:
+def decision_text(decision: ShipDecision, plan: ExperimentPlan) -> str:
     """The answer, then why."""
     which = "" if decision.treatment is None else f" {decision.treatment}"
-    lines = [f"{decision.verdict}{which}: {MEANINGS[decision.verdict]}"]
+    lines = [f"{decision.verdict}{which}: {meaning(decision, plan)}"]
     return "\n".join([*lines, *(f"  - {reason}" for reason in decision.reasons)])
 
 

@@ -231,6 +231,19 @@ def test_what_yaml_refuses(tmp_path: Path, text: str, message: str) -> None:
         ExperimentPlan.from_yaml(tmp_path / "plan.yaml")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"spending": ["pocock"]}, "must be one of 'hsd'"),
+        ({"looks": None}, "looks == None, must be 'daily', a whole number or fractions"),
+        ({"spending": "power", "parameter": "2"}, "parameter == '2', must be a number"),
+    ],
+)
+def test_what_a_design_of_several_looks_refuses(given: dict[str, Any], message: str) -> None:
+    with pytest.raises((InvalidInputError, UnknownNameError), match=message):
+        GroupSequential(**given)
+
+
 def test_windows_are_whole_days_after_exposure() -> None:
     assert Window(7, start_day=14).matures_after == 21
     with pytest.raises(InvalidInputError, match="window days == 0, must be a whole number >= 1"):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
+from homing.errors import InvalidInputError, describe
 from homing.experiments.monitoring.protocol import FloatArray, planned_information, planned_looks
 from homing.experiments.sequential.group_sequential import (
     check_looks,
@@ -48,11 +49,16 @@ class GroupSequential:
     name: ClassVar[str] = "group-sequential"
 
     def __post_init__(self) -> None:
-        if isinstance(self.spending, str):
-            object.__setattr__(self, "spending", self.spending.replace("_", "-"))
+        object.__setattr__(self, "spending", str(self.spending).replace("_", "-"))
         looks: Any = self.looks
+        parameter: Any = self.parameter
         if isinstance(looks, list):
             object.__setattr__(self, "looks", tuple(looks))
+        elif not isinstance(looks, str | int | tuple):
+            step = "Write 'daily', a number of looks, or fractions such as [0.5, 1]."
+            raise InvalidInputError(describe("looks", looks, "must be 'daily', a whole number or fractions", step))
+        if not isinstance(parameter, int | float | None):
+            raise InvalidInputError(describe("parameter", parameter, "must be a number"))
         check_spending(self.spending, self.parameter)
         check_looks(self.looks)
 

@@ -11,7 +11,7 @@ from homing.planning.prices import Prices
 from homing.planning.prices_file import load_prices, save_prices
 
 if TYPE_CHECKING:
-    from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan
+    from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan, UnmetFloorsError
     from homing.planning.plan_files import plan_from_file
     from homing.planning.plan_report import PlanReport, report
     from homing.planning.problem import PlanningProblem, UserOffsets
@@ -42,6 +42,7 @@ __all__ = [
     "Replay",
     "StreamedPlan",
     "Sweep",
+    "UnmetFloorsError",
     "UserOffsets",
     "VolumePlan",
     "load_prices",
@@ -67,6 +68,7 @@ _LAZY = {
     "Replay": "serving",
     "StreamedPlan": "streaming",
     "Sweep": "sweeping",
+    "UnmetFloorsError": "plan",
     "UserOffsets": "problem",
     "VolumePlan": "volume",
     "plan_from_file": "plan_files",

@@ -68,6 +68,13 @@ class Options:
             out[some] -= tables[0, cell[some]] + (self.cost[chosen, d][some] * tables[1:, cell[some]].T).sum(axis=1)
         return out
 
+    def likely(self, tables: FloatArray, most: int) -> IntArray:
+        """The options, `most` at most, that lie the least below their user's best one at some prices."""
+        worth = self.worth(np.arange(len(self.value)), tables)
+        best = np.maximum.reduceat(worth, self.first[:-1]) if len(self) else worth
+        lost = np.repeat(best, np.diff(self.first)) - worth
+        return np.argsort(np.maximum(lost, 1e-5 * np.abs(worth).max(initial=0.0)), kind="stable")[:most]
+
     def entries(self, rows: Rows) -> tuple[Any, ...]:
         """The options by the rows that they use: first, value, and where the entries of each begin, row, units."""
         return self.first, self.value, *list_entries(self.cell, self.cost, rows.start, rows.row, rows.cost)

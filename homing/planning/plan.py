@@ -119,13 +119,15 @@ class Plan:
         return "\n".join(lines)
 
 
-class InfeasibleFloorsError(HomingError, ValueError):
-    """Floors that no plan found meets: which, by how much, and what relaxing costs.
+class UnmetFloorsError(HomingError, ValueError):
+    """Floors that no plan found meets: which, by how much, and what relaxing costs. A plan that does may exist.
 
     Attributes:
         plan: the plan that comes nearest; its floors are missed, its budgets hold.
         missed: those floors; `missing` are the units to take off, `price` the value that each of them costs.
     """
+
+    _reached = "met by no plan that was found, nor proven impossible; {used:.10g} were reached beside the other limits"
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -134,9 +136,18 @@ class InfeasibleFloorsError(HomingError, ValueError):
             describe(
                 f"floor {item.name!r}",
                 item.limit,
-                f"must be <= {item.used:.10g}, the most that was reached beside the other limits "
-                f"({item.missing:.10g} missing)",
+                f"{self._reached.format(used=item.used)} ({item.missing:.10g} missing)",
             )
             for item in self.missed
         )
         super().__init__(f"{text} Lower it, or raise the budgets that it shares: {', '.join(plan.binding) or 'none'}.")
+
+
+class InfeasibleFloorsError(UnmetFloorsError):
+    """The same where it is proven that no plan meets the floors beside the other limits.
+
+    The proof is the dual's (prices at which even candidates without any value would be worth less than nothing), or for
+    few candidates the integer program's.
+    """
+
+    _reached = "must be <= {used:.10g}, the most that was reached beside the other limits"

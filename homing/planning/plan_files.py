@@ -43,7 +43,7 @@ def plan_from_file(
 
     Raises:
         InvalidInputError, UnknownNameError: if the file or a candidate breaks a bound.
-        InfeasibleFloorsError: if floors cannot be met.
+        UnmetFloorsError: if floors are not met (InfeasibleFloorsError where that is proven impossible).
     """
     path, out = Path(path), Path(out)
     file = ProblemFile.from_yaml(path)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from homing.checks import check_one_of, check_positive
 from homing.planning.layout import lay_out
 from homing.planning.limits import Limit
-from homing.planning.plan import InfeasibleFloorsError, Plan
+from homing.planning.plan import Plan, UnmetFloorsError
 from homing.planning.priced_budget import KEYS, PricedBudget
 from homing.planning.prices import Prices
 from homing.planning.problem import PlanningProblem, UserOffsets
@@ -156,7 +156,7 @@ def _prices(problem: PlanningProblem) -> NDArray[np.float64]:
     # Not from the plan's prices: those of half or twice the traffic lie far from them.
     try:
         return solve(problem, threads=1).prices
-    except InfeasibleFloorsError as error:
+    except UnmetFloorsError as error:
         return error.plan.prices
 
 

@@ -5,7 +5,8 @@
    prices take off each kind of candidate. Users whose choice nothing in it changes are fixed in one pass (`screen`);
    only the others have options.
 3. The last sample is everybody: one pass over the candidates, then the dual of the open users alone.
-4. Their weights are rounded, what is broken is mended, what is left is filled.
+4. Their weights are rounded, what is broken is mended, what is left is filled; where that falls short and few are open,
+   an integer program chooses for them.
 
 The dual value at the prices bounds every plan's value from above, so that the answer tells how good it is.
 """
@@ -22,11 +23,12 @@ from numpy.typing import NDArray
 
 from homing.checks import check_finite, check_shape
 from homing.planning.choosing import best_total, screen, steps
+from homing.planning.exact import MOST_CANDIDATES, choose_exactly
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
 from homing.planning.limits import Floor
 from homing.planning.newton import Finished, Interval, descend
 from homing.planning.options import MOST_OPTIONS, Options, best_options, join, options_of
-from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan
+from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan, UnmetFloorsError
 from homing.planning.problem import PlanningProblem
 from homing.planning.repair import gather, move_users, round_weights, swap_users
 
@@ -42,6 +44,8 @@ _NEIGHBOURS = 16
 #: Half widths of the intervals, in standard deviations of the prices from a sample.
 _SURE = 3.0
 _ENOUGH = 1e-9
+#: Gap from which few open users are chosen anew by the integer program.
+_FINE = 1e-4
 
 
 def solve(
@@ -59,7 +63,9 @@ def solve(
         threads: that pass over candidates; 0 for one a core.
 
     Raises:
-        InfeasibleFloorsError: if floors cannot be met beside the other limits; it says which, and by how much.
+        InfeasibleFloorsError: if it is proven that floors cannot be met beside the other limits; it says which, and by
+            how much.
+        UnmetFloorsError: if no plan was found that meets them, though there may be one.
 
     References:
         Basu, Ghoting, Mazumder, Pan (2020), "ECLIPSE: an extreme scale linear program solver for web-applications",
@@ -298,24 +304,92 @@ class _Search:
 
         bound = screened.value - float(price @ screened.use) + rows.bound(price)
         bound += sum(self.pool.map(lambda users: best_total(*layout.columns, users, tables), _blocks(options.user)))
+        plan = self._told(price, bound, self._worse(bench, choice, best, tables))
+        missed = any(item.missing > 0 for item in plan.usage)
+        infeasible = False
+        if (missed or plan.gap > _FINE) and (missed or plan.upper_bound > 0.0):
+            plan, infeasible = self._exactly(plan, bench, price)
+        if any(item.missing > 0 for item in plan.usage):
+            infeasible = infeasible or self._cannot_be_met(price)
+            raise (InfeasibleFloorsError if infeasible else UnmetFloorsError)(plan)
+        return plan
+
+    def _told(self, price: FloatArray, bound: float, n_repaired: int) -> Plan:
+        """The plan as it stands, with its certificate."""
         chosen, value, used, n_silent = self._gathered()
         prices = self._of_limits(price)
-        plan = Plan(
+        return Plan(
             chosen=chosen,
             prices=prices,
             value=value,
             upper_bound=bound,
             usage=tuple(
                 LimitUse(limit.label, isinstance(limit, Floor), float(limit.limit), float(units), abs(float(p)))
-                for limit, units, p in zip(self.problem.limits, used[rows.of_limit], prices, strict=True)
+                for limit, units, p in zip(self.problem.limits, used[self.rows.of_limit], prices, strict=True)
             ),
-            n_users=layout.n_users,
+            n_users=self.layout.n_users,
             n_silent=n_silent,
-            n_repaired=self._worse(bench, choice, best, tables),
+            n_repaired=n_repaired,
         )
-        if any(item.missing > 0 for item in plan.usage):
-            raise InfeasibleFloorsError(plan)
-        return plan
+
+    def _exactly(self, plan: Plan, bench: Options, price: FloatArray) -> tuple[Plan, bool]:
+        """The plan with some open users, or all of few, chosen by the integer program; and whether there is none."""
+        layout, rows = self.layout, self.rows
+        tables = rows.tables(price)
+        everybody = len(layout.value) <= MOST_CANDIDATES
+        owner = self.problem.user_of(plan.chosen)
+        if everybody:
+            users, mine = np.arange(layout.n_users), np.ones(len(owner), dtype=np.bool_)
+            candidates = np.arange(len(layout.value))
+        else:
+            likely = bench.likely(tables, MOST_CANDIDATES // 2)
+            users = np.unique(bench.user[np.searchsorted(bench.first, likely, side="right") - 1])
+            mine = np.isin(owner, users)
+            item = bench.item[likely]
+            candidates = np.unique(np.concatenate([item[item >= 0], plan.chosen[mine]]))
+        theirs, others = plan.chosen[mine], plan.chosen[~mine]
+
+        def keeps(chosen: IntArray) -> bool:
+            use = rows.usage(self._counted(np.sort(np.concatenate([others, chosen]))))
+            return bool(np.all(use >= rows.floor) and np.all(use <= rows.ceiling))
+
+        used = rows.usage(self._counted(others))
+        enough = _FINE / 10 * abs(plan.upper_bound)
+        found = choose_exactly(layout, candidates, rows.floor - used, rows.ceiling - used, self.scale, enough, keeps)
+        if found.chosen is None:
+            return plan, found.infeasible and everybody
+        missed = any(item.missing > 0 for item in plan.usage)
+        if not missed and layout.value[found.chosen].sum(dtype=float) <= layout.value[theirs].sum(dtype=float):
+            return plan, False
+        owner = self.problem.user_of(found.chosen)
+        self.pick[users] = -1
+        place = np.arange(len(owner)) - np.searchsorted(owner, owner)
+        self.pick[owner, place] = found.chosen - layout.offsets[owner]
+        best = np.array([best_total(*layout.columns, users[i : i + 1], tables) for i in range(len(users))])
+        cell = layout.cell[found.chosen]
+        worth = layout.value[found.chosen] - tables[0, cell]
+        worth = worth - (layout.costs[:, found.chosen] * tables[1:, cell]).sum(axis=0)
+        got = np.bincount(np.searchsorted(users, owner), weights=worth, minlength=len(users))
+        return self._told(price, plan.upper_bound, int((best - got > 1e-7 * self.worth).sum())), False
+
+    def _counted(self, chosen: IntArray) -> FloatArray:
+        """Messages and costs of candidates by cell (1 + K, cells)."""
+        cells = len(self.rows.start) - 1
+        cell = self.layout.cell[chosen].astype(np.int64)
+        weights = [np.ones(len(chosen)), *self.layout.costs[:, chosen]]
+        return np.stack([np.bincount(cell, weights=w, minlength=cells) for w in weights])
+
+    def _cannot_be_met(self, price: FloatArray) -> bool:
+        """Whether these prices prove that the limits exclude each other, whatever candidates are worth (Farkas).
+
+        Had all candidates the value 0, a plan would be worth 0, and the dual bound says that none is worth as much.
+        """
+        columns = list(self.layout.columns)
+        columns[1] = np.zeros_like(self.layout.value)
+        tables = self.rows.tables(price)
+        blocks = _blocks(np.arange(self.layout.n_users))
+        most = sum(self.pool.map(lambda users: best_total(*columns, users, tables), blocks))
+        return bool(most + self.rows.bound(price) < -1e-9 * most)
 
     def _worse(self, options: Options, choice: IntArray, best: IntArray, tables: FloatArray) -> int:
         """How many users get an option that is worth less at the prices than their best one."""

@@ -101,7 +101,7 @@ def solve_parquet(
 
     Raises:
         InvalidInputError, UnknownNameError: if the file or a row breaks a bound.
-        InfeasibleFloorsError: if a part cannot meet its share of a floor.
+        UnmetFloorsError: if a part does not meet its share of a floor.
     """
     path, out = Path(path), Path(out)
     file = ProblemFile.from_yaml(path)

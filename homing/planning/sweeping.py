@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from homing.errors import unknown_name
-from homing.planning.plan import InfeasibleFloorsError
+from homing.planning.plan import UnmetFloorsError
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.solver import solve
 
@@ -88,7 +88,7 @@ def sweep(problem: PlanningProblem, name: str, *, factors: Sequence[float] = FAC
         met = True
         try:
             found = solve(changed)
-        except InfeasibleFloorsError as error:
+        except UnmetFloorsError as error:
             met, found = False, error.plan
         use = found.usage[at]
         points.append(

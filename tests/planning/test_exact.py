@@ -1,0 +1,103 @@
+"""Tiny instances with floors against HiGHS's integer program on the candidates: feasible if and only if it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import LinearConstraint, milp
+
+from homing.planning import Budget, Floor, InfeasibleFloorsError, PlanningProblem, UnmetFloorsError, UserOffsets, solve
+
+
+def tiny(seed: int) -> PlanningProblem:
+    """Up to eight users of up to four candidates; limits so tight that about half of the draws have no plan."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 5, rng.integers(2, 9))
+    n = int(sizes.sum())
+    return PlanningProblem(
+        UserOffsets(np.r_[0, np.cumsum(sizes)]),
+        rng.normal(0.0, 1.0, n),
+        codes={"channel": rng.integers(0, 2, n), "campaign": rng.integers(0, 3, n)},
+        costs={"money": rng.integers(1, 5, n) / 4},
+        budgets=[
+            Budget(int(rng.integers(1, 5)), {"channel": 0}),
+            Budget(int(rng.integers(1, 5)), {"channel": 1}),
+            Budget(float(rng.integers(2, 16)) / 4, cost="money"),
+        ],
+        floors=[
+            Floor(int(rng.integers(0, 4)), {"campaign": 0}),
+            Floor(float(rng.integers(0, 6)) / 4, {"campaign": 1}, cost="money"),
+        ],
+        max_per_user=1 + seed % 2,
+        exclusive=("campaign",),
+    )
+
+
+def best(problem: PlanningProblem) -> float | None:
+    """What the best plan is worth; None where there is none."""
+    n = problem.n_candidates
+    user = problem.user_of(np.arange(n))
+    rows, low, high = [], [], []
+    for limit in problem.limits:
+        row = np.ones(n) if limit.cost is None else problem.costs[limit.cost].astype(np.float64)
+        for column, codes in problem.selected(limit).items():
+            row = row * np.isin(problem.codes[column], codes)
+        rows.append(row)
+        low.append(limit.limit if isinstance(limit, Floor) else 0.0)
+        high.append(np.inf if isinstance(limit, Floor) else limit.limit)
+    for u in range(problem.n_users):
+        rows.append(1.0 * (user == u))
+        rows += [1.0 * ((user == u) & (problem.codes["campaign"] == c)) for c in range(3)]
+        low += [0.0] * 4
+        high += [problem.max_per_user, 1.0, 1.0, 1.0]
+    found = milp(
+        -problem.value.astype(np.float64),
+        constraints=LinearConstraint(np.array(rows), low, high),
+        integrality=1,
+        bounds=(0, 1),
+        options={"mip_rel_gap": 0.0},
+    )
+    return -float(found.fun) if found.success else None
+
+
+def test_tiny_instances_have_a_plan_where_there_is_one_and_it_is_the_best() -> None:
+    possible = 0
+    for seed in range(60):
+        problem = tiny(seed)
+        want = best(problem)
+        if want is None:
+            with pytest.raises(InfeasibleFloorsError):
+                solve(problem)
+            continue
+        possible += 1
+        plan = solve(problem)
+        assert all(item.missing == 0.0 for item in plan.usage), seed
+        if want > 0.0:  # the plan is the best one up to the gap at which it is left alone
+            assert plan.value == pytest.approx(want, abs=2e-4 * plan.upper_bound), seed
+        assert plan.upper_bound >= want - 1e-9, seed
+    assert 15 <= possible <= 50
+
+
+def test_what_is_not_proven_is_not_called_infeasible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs 2 and 3 cannot be summed to 4 … 4.5 though weights can: without the integer program nobody knows."""
+    problem = PlanningProblem(
+        [0, 1, 2],
+        [1.0, 1.0, 1.0],
+        costs={"money": [3.0, 3.0, 2.0]},
+        budgets=[Budget(4.5, cost="money")],
+        floors=[Floor(4.0, cost="money")],
+    )
+    with pytest.raises(InfeasibleFloorsError, match=r"floor 'money' == 4.0, must be <= [23]"):
+        solve(problem)
+    monkeypatch.setattr("homing.planning.solver.MOST_CANDIDATES", 0)
+    with pytest.raises(UnmetFloorsError, match="nor proven impossible") as caught:
+        solve(problem)
+    assert not isinstance(caught.value, InfeasibleFloorsError)
+
+
+def test_the_dual_proves_it_for_many() -> None:
+    problem = PlanningProblem(
+        np.arange(6000), np.ones(6000), codes={"channel": np.arange(6000) % 2}, floors=[Floor(3001, {"channel": 0})]
+    )
+    with pytest.raises(InfeasibleFloorsError, match="must be <= 3000"):
+        solve(problem)

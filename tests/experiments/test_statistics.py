@@ -135,6 +135,22 @@ def test_exposures_of_their_own_are_joined() -> None:
         SufficientStatistics.from_frame(outcomes, PLAN, exposures=exposures.filter(pl.col("user_id") != "u9"))
 
 
+def test_an_outcome_of_another_variant_than_the_exposures_is_refused() -> None:
+    data = frame(300)
+    exposures = data.select("user_id", "variant", "exposed_at")
+    found = SufficientStatistics.from_frame(data, PLAN, exposures=exposures)  # the same, and there twice
+    close(found, SufficientStatistics.from_frame(data, PLAN), 1e-12)
+    other = pl.when(pl.col("variant") == "a").then(pl.lit("b")).otherwise(pl.lit("a"))
+    first = pl.col("user_id").is_in(["u0", "u7"])
+    moved = data.with_columns(variant=pl.when(first).then(other).otherwise("variant"))
+    message = "units whose outcomes and exposures have different variants == 2, must be 0; user_id 'u0' is in"
+    with pytest.raises(InvalidInputError, match=message):
+        SufficientStatistics.from_frame(moved, PLAN, exposures=exposures)
+    # Where the outcomes do not know, the exposures do.
+    unknown = data.with_columns(variant=pl.when(first).then(None).otherwise("variant"))
+    close(SufficientStatistics.from_frame(unknown, PLAN, exposures=exposures), found, 1e-12)
+
+
 def test_times_are_days() -> None:
     days = frame(300).with_columns(
         exposed_at=pl.lit(datetime(1970, 1, 1, 23, 59, tzinfo=UTC)) + pl.duration(days=pl.col("exposed_at"))

@@ -17,7 +17,7 @@ def joined(outcomes: Any, exposures: Any, plan: ExperimentPlan) -> Any:
     """Exposures with the outcomes of the same units.
 
     Raises:
-        InvalidInputError: if one has units that the other lacks.
+        InvalidInputError: if one has units that the other lacks, or both name a unit's variant and it is not the same.
     """
     import polars as pl
 
@@ -37,8 +37,33 @@ def joined(outcomes: Any, exposures: Any, plan: ExperimentPlan) -> Any:
                     "Give every exposed unit a row, with 0 where nothing happened; who was not exposed has no outcome.",
                 )
             )
+    if VARIANT in outcomes.collect_schema() and VARIANT in exposures.collect_schema():
+        _check_same_variants(outcomes, exposures, plan)
     shared = [name for name in (VARIANT, EXPOSED_AT) if name in outcomes.collect_schema()]
     return exposures.join(outcomes.drop(shared), on=plan.unit, how="inner")
+
+
+def _check_same_variants(outcomes: Any, exposures: Any, plan: ExperimentPlan) -> None:
+    """An outcome's variant, where it is known, must be that of the unit's exposure."""
+    import polars as pl
+
+    theirs = "(variant of the outcome)"
+    pairs = exposures.select(plan.unit, pl.col(VARIANT).cast(pl.String)).join(
+        outcomes.select(plan.unit, pl.col(VARIANT).cast(pl.String).alias(theirs)), on=plan.unit, how="inner"
+    )
+    found = pairs.filter(pl.col(VARIANT) != pl.col(theirs)).sort(plan.unit).collect()
+    if found.height:
+        first = found.row(0, named=True)
+        raise InvalidInputError(
+            describe(
+                "units whose outcomes and exposures have different variants",
+                found[plan.unit].n_unique(),
+                f"must be 0; {plan.unit} {first[plan.unit]!r} is in {first[VARIANT]!r} by its exposure and in "
+                f"{first[theirs]!r} by its outcome",
+                "Find out which of both tables is right; leave the column out of the outcomes if it means something "
+                "else.",
+            )
+        )
 
 
 def check_columns(rows: Any, plan: ExperimentPlan, made: Layout) -> bool:

@@ -103,7 +103,7 @@ class SufficientStatistics:
 
         Raises:
             InvalidInputError: if a column that the plan names is missing or no number, a unit is there twice or in two
-                variants, exposures and outcomes have different units, a variant is unknown, a proportion
+                variants, exposures and outcomes have different units or variants, a variant is unknown, a proportion
                 is neither 0 nor 1, a denominator is negative, or a covariate was not measured before exposure: its
                 time is missing, cannot be compared, is later, or is a day that is not an earlier one.
         """

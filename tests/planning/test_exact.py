@@ -101,3 +101,28 @@ def test_the_dual_proves_it_for_many() -> None:
     )
     with pytest.raises(InfeasibleFloorsError, match="must be <= 3000"):
         solve(problem)
+
+
+def test_the_order_of_users_and_candidates_does_not_matter() -> None:
+    """Values are drawn from a density, so that there are no ties: the best plan is one, and so is the dual's minimum."""
+    rng = np.random.default_rng(5)
+    users, each = 120, 4
+    value = rng.normal(0.5, 0.6, (users, each)).astype(np.float32)
+    channel = rng.integers(0, 2, (users, each))
+    plans = []
+    for shuffled in (False, True):
+        if shuffled:
+            order = np.argsort(rng.random((users, each)), axis=1)
+            who = rng.permutation(users)[:, None]
+            value, channel = value[who, order], channel[who, order]
+        problem = PlanningProblem(
+            UserOffsets(np.arange(users + 1) * each),
+            value.ravel(),
+            codes={"channel": channel.ravel()},
+            budgets=[Budget(30, {"channel": 0})],
+            floors=[Floor(80, {"channel": 1})],
+        )
+        plans.append(solve(problem))
+    assert all(item.missing == 0.0 for plan in plans for item in plan.usage)
+    assert plans[0].upper_bound == pytest.approx(plans[1].upper_bound, rel=1e-8)
+    assert plans[0].value == pytest.approx(plans[1].value, rel=1e-9)

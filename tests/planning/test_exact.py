@@ -104,7 +104,7 @@ def test_the_dual_proves_it_for_many() -> None:
 
 
 def test_the_order_of_users_and_candidates_does_not_matter() -> None:
-    """Values are drawn from a density, so that there are no ties: the best plan is one, and so is the dual's minimum."""
+    """Values are drawn from a density: there are no ties, one plan is best, and the dual has one minimum."""
     rng = np.random.default_rng(5)
     users, each = 120, 4
     value = rng.normal(0.5, 0.6, (users, each)).astype(np.float32)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from homing.engines import Engine, get_engine
 from homing.planning.demand import demand_of
 from homing.planning.parts import Part, parts_of
-from homing.planning.plan import LimitUse, Plan
+from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan, UnmetFloorsError
 from homing.planning.plan_files import write_plan
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.problem_file import ProblemFile, users_of
@@ -223,7 +223,10 @@ class _Job:
 
         def work() -> dict[str, Any]:
             problem = _within(self.file.problem_of(self._read(part), labels), local)
-            plan: Plan = solve(problem, threads=self.threads)
+            try:
+                plan: Plan = solve(problem, threads=self.threads)
+            except InfeasibleFloorsError as error:  # a part's share is: other shares may not be
+                raise UnmetFloorsError(error.plan) from error
             name = f"plan-{part.number:05d}.parquet"
             write_plan(problem, plan, self.out / name)
             return {

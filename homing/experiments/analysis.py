@@ -160,6 +160,12 @@ def _warnings(values: MetricValues, table: Compared, plan: ExperimentPlan, expos
             f"{', '.join(rates)}: a ratio decides, which can improve because its denominator fell, such as where those "
             "least interested left: sound only where the treatment cannot change the denominator; else take a mean."
         )
+    bounded = [metric.name for metric in plan.metrics if metric.winsorize is not None]
+    if bounded and not single:
+        yield (
+            f"{', '.join(bounded)}: winsorised. Unless thresholds= of the first look were passed when these statistics "
+            "were made, the bound moved with the data, and with it what earlier looks showed."
+        )
     growing = [metric.name for metric in plan.metrics if metric.window is None]
     if growing and not single:
         yield (

@@ -15,6 +15,7 @@ from homing.experiments import (
     MDE,
     NIM,
     ExperimentPlan,
+    FixedHorizon,
     FixedPower,
     GroupSequential,
     Metric,
@@ -138,3 +139,11 @@ def test_shares_of_rounding_are_none() -> None:
     assert np.isnan(relative(arms, 0).value).all() and np.isnan(fieller(arms, 0, 1.96)).all()
     assert np.isnan(relative(arms, 2).value).all()
     assert relative(arms, 1).value[0, 0] == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(("monitoring", "several"), [(GroupSequential(), True), (FixedHorizon(), False)])
+def test_a_bound_that_may_move_between_looks_is_told(monitoring: Any, several: bool) -> None:
+    bounded = replace(PLAN, success=[(replace(ORDERS, winsorize=0.99), MDE(rel=0.2))], monitoring=monitoring)
+    bounded = replace(bounded, planned_size=4000)
+    warnings = card_of(frame(), bounded, as_of=13).warnings
+    assert any(text.startswith("orders: winsorised") for text in warnings) is several

@@ -59,7 +59,7 @@ def plan_text(plan: ExperimentPlan) -> str:
 
 
 def monitoring_text(monitoring: Monitoring) -> str:
-    """A design's name and what differs from its defaults."""
+    """A design's name and its settings."""
     given = ", ".join(f"{name} {value}" for name, value in to_plain(monitoring).items())
     return f"{monitoring.name} ({given})" if given else monitoring.name
 

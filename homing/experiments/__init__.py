@@ -57,6 +57,7 @@ from homing.experiments.reachability import (
 )
 from homing.experiments.sample_size import Detectable, MetricSize, SampleSize, detectable, plan_sample_size
 from homing.experiments.scorecard import Comparison, ComparisonPath, OneSidedTest, QualityResult, Scorecard
+from homing.experiments.sequential import anytime_regression_half_width, anytime_regression_p_value
 from homing.experiments.statistics import SufficientStatistics, aggregates_needed
 from homing.experiments.surrogate import FittedIndex, SurrogateEffect, SurrogateIndex
 from homing.experiments.surrogate_validation import PastExperiment, SurrogateValidation, validate_surrogate
@@ -123,6 +124,8 @@ __all__ = [
     "Window",
     "aggregates_needed",
     "analyze",
+    "anytime_regression_half_width",
+    "anytime_regression_p_value",
     "break_even",
     "complier_effect",
     "correct",

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from homing.engines import ENGINES, Engine, InProcess, get_engine
 from homing.engines.ray import OnRay
 from homing.errors import InvalidInputError, MissingDependencyError, UnknownNameError
+from homing.experiments import MDE, ExperimentPlan, Metric, SufficientStatistics, analyze
 from homing.ope import evaluate_log
 
 LINES = ["to be or not to be", "that is the question", "whether to suffer"]
@@ -129,6 +131,19 @@ def test_the_contract_holds_on_ray_and_numbers_are_the_same(tmp_path: Path, rng:
     for source in (parts, parts[::-1], ray.data.from_arrow(parts)):
         found = evaluate_log(source, asked, objectives=["clicked", "spend"], engine=OnRay(shares=2))
         assert (found.n, found.n_users, found.keys) == (n, wanted.n_users, wanted.keys)
-        assert found.max_weight == {"bold": 1.8, "mild": 1.2}
+        assert {name: item.max_weight for name, item in found.support.items()} == {"bold": 1.8, "mild": 1.2}
+        assert found.support["bold"].verdict == wanted.support["bold"].verdict
         assert found.values == pytest.approx(wanted.values, rel=1e-12)
         assert found.covariances == pytest.approx(wanted.covariances, rel=1e-9, abs=1e-15)
+
+    # An experiment's units, a part a task.
+    units = pl.DataFrame({
+        "user_id": np.arange(n), "variant": np.array(["control", "warm"])[action], "orders": rng.poisson(1.0 + action),
+    })  # fmt: skip
+    orders = Metric("orders", "mean", "orders")
+    plan = ExperimentPlan("greeting", success=[(orders, MDE(rel=0.1))], variants={"control": 0.5, "warm": 0.5})
+    whole = analyze(SufficientStatistics.from_frame(units, plan), plan).comparison("orders").difference
+    pieces = [units[start : start + 300] for start in (0, 300, 600)]
+    spread = analyze(SufficientStatistics.from_parts(pieces, plan, engine=OnRay(shares=2)), plan)
+    one = spread.comparison("orders").difference
+    assert (one.value, one.lower, one.upper) == pytest.approx((whole.value, whole.lower, whole.upper), rel=1e-12)

@@ -162,11 +162,18 @@ def test_a_budget_that_variants_share_is_a_warning_on_every_rendering(data) -> N
 
 
 def test_the_import_draws_no_pages() -> None:
-    code = "import sys, homing.experiments; print(*(name for name in sys.modules if name.startswith('homing.')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "homing.experiments.artifacts" in loaded
-    assert not loaded & {"homing.pages", "homing.experiments.report"}
+    """Nor does asking for a readout: only writing it does. What is asked for less often comes when it is."""
+    for asked, there in (("pass", "analysis"), ("homing.experiments.read_out", "artifacts")):
+        code = f"import sys, homing.experiments; {asked}; print(*(name for name in sys.modules if name.startswith('homing.')))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        loaded = set(done.stdout.split())
+        assert f"homing.experiments.{there}" in loaded
+        assert not loaded & {"homing.pages", "homing.experiments.report"}
+    import homing.experiments
+
+    assert all(hasattr(homing.experiments, name) for name in homing.experiments.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'analyse'"):
+        homing.experiments.analyse
 
 
 def test_lines_have_gaps_and_leave_the_figure_where_they_are_cut() -> None:

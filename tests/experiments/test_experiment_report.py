@@ -164,7 +164,8 @@ def test_a_budget_that_variants_share_is_a_warning_on_every_rendering(data) -> N
 def test_the_import_draws_no_pages() -> None:
     """Nor does asking for a readout: only writing it does. What is asked for less often comes when it is."""
     for asked, there in (("pass", "analysis"), ("homing.experiments.read_out", "artifacts")):
-        code = f"import sys, homing.experiments; {asked}; print(*(name for name in sys.modules if name.startswith('homing.')))"
+        told = "print(*(name for name in sys.modules if name.startswith('homing.')))"
+        code = f"import sys, homing.experiments; {asked}; {told}"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         loaded = set(done.stdout.split())
         assert f"homing.experiments.{there}" in loaded

@@ -170,6 +170,7 @@ def best_options(first: Any, value: Any, cell: Any, cost: Any, table: Any, choic
     total = 0.0
     for u in range(first.shape[0] - 1):
         top = -np.inf
+        choice[u] = first[u]  # silence, where no worth is a number
         for o in range(first[u], first[u + 1]):
             r = worth_of(o, value, cell, cost, table)
             if r > top:

@@ -10,6 +10,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 
 from homing.errors import InvalidInputError
 from homing.planning import Budget, Floor, InfeasibleFloorsError, Plan, PlanningProblem, UserOffsets, solve
+from homing.planning.options import best_options
 
 CHANNELS = ("push", "email", "in_app")
 
@@ -187,3 +188,11 @@ def test_a_warm_start_ends_where_a_cold_one_does() -> None:
 def test_prices_to_begin_with_are_one_for_each_limit() -> None:
     with pytest.raises(InvalidInputError, match=r"warm_start.shape == \(2,\), must be \(9\)"):
         solve(population(), warm_start=np.zeros(2))
+
+
+def test_a_user_without_a_number_is_silent() -> None:
+    """Whatever stood in the array before: an index that was never set would be read from foreign memory."""
+    columns = (np.array([0, 2]), np.full(2, -np.inf), np.array([[-1], [0]], np.int32), np.zeros((2, 1, 0), np.float32))
+    choice = np.array([10**12])
+    assert best_options(*columns, np.array([[np.nan]]), choice) == -np.inf
+    assert choice.tolist() == [0]

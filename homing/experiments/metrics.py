@@ -152,7 +152,8 @@ class Metric:
         winsorize: upper quantile of the pooled data above which values are set to that quantile (mean and ratio
             numerators), such as .999. It changes what is estimated: a bounded mean.
         quantile: for `quantile`: which, in (0, 1).
-        diagnostic: never a success or guardrail metric.
+        diagnostic: never a success or guardrail metric; nor is a ratio whose denominator is by its name what was
+            sent or opened (`sends`, `delivered`, `opens` …).
 
     Raises:
         InvalidInputError: if a field does not fit its kind, or a covariate is not from before exposure.

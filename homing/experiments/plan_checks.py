@@ -119,8 +119,15 @@ def check_metrics(plan: ExperimentPlan) -> None:
     _check_covariates(plan)
 
 
+#: Columns that are by their names what was sent, or came of it: a rate per one of them is a diagnostic, told or not.
+PER_SEND = frozenset(
+    {"send", "sends", "sent", "delivered", "deliveries", "impressions", "messages", "opens", "opened", "notifications"}
+)
+
+
 def _check_role(metric: Metric, plan: ExperimentPlan) -> None:
-    if metric.diagnostic and plan.roles[metric.name] != "deterioration":
+    per_send = metric.kind == "ratio" and str(metric.denominator).lower() in PER_SEND
+    if (metric.diagnostic or per_send) and plan.roles[metric.name] != "deterioration":
         raise InvalidInputError(
             describe(
                 f"{plan.roles[metric.name]} metric",

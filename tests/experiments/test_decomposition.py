@@ -159,7 +159,7 @@ def test_parts_count_each_unit_once() -> None:
         decompose(rows, ORDERS, "mix_rate", baseline="a", comparison="b", by=["channel"], unit="unit")
 
 
-@pytest.mark.parametrize("metric", [ORDERS, Metric("rate", "ratio", "orders", "sends")], ids=["mean", "ratio"])
+@pytest.mark.parametrize("metric", [ORDERS, Metric("rate", "ratio", "orders", "baskets")], ids=["mean", "ratio"])
 def test_statistics_give_what_rows_give(metric: Metric) -> None:
     rng = np.random.default_rng(8)
     n = 900
@@ -169,7 +169,7 @@ def test_statistics_give_what_rows_give(metric: Metric) -> None:
             "user_id": np.arange(n),
             "variant": np.array(["a", "b", "c"])[rng.integers(0, 3, n)],
             "country": rng.choice(["DE", "FR", "SE"], n),
-            "sends": sends,
+            "baskets": sends,
             "orders": 1e4 + rng.binomial(sends, 0.3),
         }
     )

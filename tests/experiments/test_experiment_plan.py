@@ -126,6 +126,10 @@ def test_a_time_of_measurement_that_one_metric_declares_holds_for_the_column() -
             "success metric == 'ctr', must not be a dia",
         ),
         (
+            {"success": [(Metric("ctr", "ratio", "clicks", "Sends"), None)]},
+            "success metric == 'ctr', must not be a dia",
+        ),
+        (
             {"deterioration": [replace(ORDERS, name="o2", covariates=(Covariate("reachable"),))]},
             "'reachable', must be from before exposure, but it is the outcome of metric 'reach_28d'",
         ),

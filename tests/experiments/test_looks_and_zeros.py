@@ -109,15 +109,15 @@ def test_a_control_without_events_has_no_relative_effect(scale: float) -> None:
 
 
 def test_a_ratio_of_nothing_is_refused() -> None:
-    plan = replace(PLAN, success=[(Metric("basket", "ratio", "orders", "sends"), None)], monitoring=GroupSequential())
+    plan = replace(PLAN, success=[(Metric("basket", "ratio", "orders", "visits"), None)], monitoring=GroupSequential())
     plan = replace(plan, planned_size=4000)
     none = pl.when(pl.col("variant") == "bold").then(0).otherwise("sends")
-    message = "sum of 'sends', the denominator of metric 'basket', in variant 'bold' == 0, must be > 0"
+    message = "sum of 'visits', the denominator of metric 'basket', in variant 'bold' == 0, must be > 0"
     with pytest.raises(InvalidInputError, match=message):
-        card_of(frame().with_columns(sends=none), plan, as_of=13)
+        card_of(frame().with_columns(visits=none), plan, as_of=13)
     # Later than the first looks there is one: those before have no test, and no number from rounding.
     late = pl.when(pl.col("exposed_at") < 3).then(none).otherwise("sends")
-    path = card_of(frame().with_columns(sends=late), plan, as_of=13).comparison("basket", "bold").path
+    path = card_of(frame().with_columns(visits=late), plan, as_of=13).comparison("basket", "bold").path
     assert np.isnan(path.value[:3]).all() and np.isfinite(path.value[3:]).all()
 
 

@@ -11,7 +11,7 @@ from homing.errors import InvalidInputError, describe
 from homing.experiments.arms import MetricValues, metric_values
 from homing.experiments.comparisons import comparisons
 from homing.experiments.days import Day, day_number
-from homing.experiments.monitoring import FixedHorizon, FixedPower
+from homing.experiments.explain import without_kept_error
 from homing.experiments.plan import ExperimentPlan, check_plan
 from homing.experiments.plan_checks import check_made
 from homing.experiments.quality_tests import quality_results
@@ -142,7 +142,7 @@ def _check_spread(values: MetricValues, table: Compared, plan: ExperimentPlan) -
 
 
 def _warnings(values: MetricValues, table: Compared, plan: ExperimentPlan, exposed: NDArray[np.int64]) -> Iterator[str]:
-    single = isinstance(plan.monitoring, FixedHorizon) and not isinstance(plan.monitoring, FixedPower)
+    single = not plan.monitoring.several_looks
     if single and plan.planned_size is None:
         yield "The plan has no planned size, so this look is taken for the only one: do not look again."
     total = int(exposed.sum())
@@ -166,8 +166,8 @@ def _warnings(values: MetricValues, table: Compared, plan: ExperimentPlan, expos
             f"{', '.join(bounded)}: winsorised. Unless thresholds= of the first look were passed when these statistics "
             "were made, the bound moved with the data, and with it what earlier looks showed."
         )
-    growing = [metric.name for metric in plan.metrics if metric.window is None]
-    if growing and not single:
+    growing = without_kept_error(plan)
+    if growing:
         yield (
             f"{', '.join(growing)}: no window, so that values of units that were counted before keep changing, and "
             f"{plan.monitoring.name!r} monitoring does not keep its error rate."

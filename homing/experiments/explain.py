@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from homing.experiments.monitoring import FixedHorizon, FixedPower
 from homing.experiments.scorecard import Comparison, OneSidedTest, Scorecard
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def without_kept_error(plan: ExperimentPlan) -> tuple[str, ...]:
 
     Sequential bounds hold for numbers that arrive and stay; of a metric without a window they are no more than a guide.
     """
-    if isinstance(plan.monitoring, FixedHorizon) and not isinstance(plan.monitoring, FixedPower):
+    if not plan.monitoring.several_looks:
         return ()
     return tuple(metric.name for metric in plan.metrics if metric.window is None)
 

@@ -433,3 +433,14 @@ def test_the_standard_error_of_a_median_is_that_of_its_density() -> None:
     # sqrt(p (1 - p) / n) / f(median) = sqrt(pi / 2 n); the spacing of ranks that reads it off has an error of about
     # (n p (1 - p))^(-1/4) = 9 %.
     assert std_error[0, 0] == pytest.approx(np.sqrt(np.pi / 2 / len(values)), rel=0.2)
+
+
+def test_columns_may_be_a_mapping_and_what_is_no_plan_is_named() -> None:
+    data = frame()
+    close(SufficientStatistics.from_frame(data.to_dict(), PLAN), SufficientStatistics.from_frame(data, PLAN), 1e-12)
+    with pytest.raises(InvalidInputError, match="frame == 'int', must be a Polars, Arrow or pandas table, a mapping"):
+        SufficientStatistics.from_frame(7, PLAN)
+    made = SufficientStatistics.from_frame, SufficientStatistics.from_aggregates, SufficientStatistics.from_parts
+    for build in made:
+        with pytest.raises(InvalidInputError, match=r"plan == 'dict', must be"):
+            build(data, {})  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ class FixedHorizon:
     """
 
     name: ClassVar[str] = "fixed-horizon"
+    several_looks: ClassVar[bool] = False
 
     def information(
         self,
@@ -89,6 +90,7 @@ class FixedPower(FixedHorizon):
 
     burn_in: int = 1000
     name: ClassVar[str] = "fixed-power"
+    several_looks: ClassVar[bool] = True  # any day may turn out to be the one
 
     def __post_init__(self) -> None:
         check_positive("burn_in", self.burn_in)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from numpy.typing import ArrayLike
 
 from homing.errors import InvalidInputError, describe
-from homing.experiments.monitoring.protocol import FloatArray, planned_information, planned_looks
+from homing.experiments.monitoring.protocol import FloatArray, Planned, planned_looks
 from homing.experiments.sequential.group_sequential import (
     check_looks,
     group_sequential_bounds,
@@ -19,7 +19,7 @@ from homing.experiments.sequential.spending import check_spending
 
 
 @dataclass(frozen=True)
-class GroupSequential:
+class GroupSequential(Planned):
     """Several looks that share one error rate, spent as information arrives; the planned size is frozen.
 
     The choice for experiments with a planned size: at the end it costs a few per cent more units than one look, on the
@@ -61,19 +61,6 @@ class GroupSequential:
             raise InvalidInputError(describe("parameter", parameter, "must be a number"))
         check_spending(self.spending, self.parameter)
         check_looks(self.looks)
-
-    def information(
-        self,
-        n: ArrayLike,
-        planned_size: float | None = None,
-        *,
-        std_error: ArrayLike | None = None,
-        effect: ArrayLike | None = None,
-        alpha: ArrayLike | None = None,
-        power: float | None = None,
-    ) -> FloatArray:
-        """See `Monitoring`."""
-        return planned_information(n, planned_size, self.name)
 
     def critical(self, information: ArrayLike, alpha: ArrayLike, sides: int = 1) -> FloatArray:
         """See `Monitoring`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +35,11 @@ class Monitoring(Protocol):
     @property
     def name(self) -> str:
         """The design's name, its key in `MONITORING`."""
+        ...
+
+    @property
+    def several_looks(self) -> bool:
+        """Whether more than one day can decide, so that what was counted must stay as it was."""
         ...
 
     def information(
@@ -80,12 +85,27 @@ class Monitoring(Protocol):
         ...
 
 
-def planned_information(n: ArrayLike, planned_size: float | None, name: str) -> FloatArray:
-    """Units over the planned size, which a design of that name cannot do without."""
-    if planned_size is None:
-        step = "Set it before the start: plan.sized(plan.sample_size(baseline).n_total)."
-        raise InvalidInputError(describe("planned_size", None, f"is needed by {name!r} monitoring", step))
-    return np.asarray(n, dtype=np.float64) / check_positive("planned_size", planned_size)
+class Planned:
+    """A design of several looks, whose information is the share of the planned size."""
+
+    name: ClassVar[str]
+    several_looks: ClassVar[bool] = True
+
+    def information(
+        self,
+        n: ArrayLike,
+        planned_size: float | None = None,
+        *,
+        std_error: ArrayLike | None = None,
+        effect: ArrayLike | None = None,
+        alpha: ArrayLike | None = None,
+        power: float | None = None,
+    ) -> FloatArray:
+        """See `Monitoring`; a design like this cannot do without a planned size."""
+        if planned_size is None:
+            step = "Set it before the start: plan.sized(plan.sample_size(baseline).n_total)."
+            raise InvalidInputError(describe("planned_size", None, f"is needed by {self.name!r} monitoring", step))
+        return np.asarray(n, dtype=np.float64) / check_positive("planned_size", planned_size)
 
 
 def planned_looks(looks: str | int | tuple[float, ...] | None, name: str) -> FloatArray:

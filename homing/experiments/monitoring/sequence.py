@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe
-from homing.experiments.monitoring.protocol import FloatArray, final_look, planned_information, planned_looks
+from homing.experiments.monitoring.protocol import FloatArray, Planned, final_look, planned_looks
 from homing.experiments.sequential.boundaries import spending_bounds
 from homing.experiments.sequential.confidence_sequence import (
     confidence_sequence_bounds,
@@ -26,7 +26,7 @@ from homing.experiments.sequential.group_sequential import (
 
 
 @dataclass(frozen=True)
-class ConfidenceSequence:
+class ConfidenceSequence(Planned):
     """Looks whenever one likes, for as long as one likes: no size needs to be planned, and nothing ends the test.
 
     The choice where experiments have no planned end, or where people stop them when they please. For the same power it
@@ -65,7 +65,7 @@ class ConfidenceSequence:
         power: float | None = None,
     ) -> FloatArray:
         """See `Monitoring`; in units of n_star, where that is given."""
-        return planned_information(n, planned_size if self.n_star is None else self.n_star, self.name)
+        return super().information(n, planned_size if self.n_star is None else self.n_star)
 
     def critical(self, information: ArrayLike, alpha: ArrayLike, sides: int = 1) -> FloatArray:
         """See `Monitoring`."""
@@ -96,7 +96,7 @@ class ConfidenceSequence:
 
 
 @dataclass(frozen=True)
-class Hybrid:
+class Hybrid(Planned):
     """A confidence sequence while the experiment runs, and one last look at the planned size.
 
     A share of alpha goes to the sequence, whose bound one may cross on any day; what it has not used by the planned
@@ -121,19 +121,6 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         check_probability("share", self.share)
-
-    def information(
-        self,
-        n: ArrayLike,
-        planned_size: float | None = None,
-        *,
-        std_error: ArrayLike | None = None,
-        effect: ArrayLike | None = None,
-        alpha: ArrayLike | None = None,
-        power: float | None = None,
-    ) -> FloatArray:
-        """See `Monitoring`."""
-        return planned_information(n, planned_size, self.name)
 
     def critical(self, information: ArrayLike, alpha: ArrayLike, sides: int = 1) -> FloatArray:
         """See `Monitoring`."""

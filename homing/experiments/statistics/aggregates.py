@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from homing.errors import InvalidInputError, describe
-from homing.experiments.plan import ExperimentPlan
+from homing.experiments.plan import ExperimentPlan, check_plan
 from homing.experiments.statistics.checking import EXPOSED_AT, VARIANT, days_are_dates
 from homing.experiments.statistics.frames import DAY, STRATUM, as_lazy, assembled, keys_of
 from homing.experiments.statistics.layout import Layout, layout
@@ -40,6 +40,7 @@ def statistics_of_aggregates(frame: Any, plan: ExperimentPlan) -> SufficientStat
     """See `SufficientStatistics.from_aggregates`."""
     import polars as pl
 
+    check_plan(plan)
     rows = as_lazy(frame)
     made = layout(plan)
     if made.quantiles:

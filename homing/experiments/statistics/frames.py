@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.experiments.plan import ExperimentPlan
+from homing.experiments.plan import ExperimentPlan, check_plan
 from homing.experiments.statistics.checking import EXPOSED_AT, VARIANT, check_columns, checks, joined, refuse
 from homing.experiments.statistics.histogram import WIDTH, Histogram
 from homing.experiments.statistics.layout import UNITS, Layout, layout
@@ -32,6 +32,7 @@ def statistics_of_frame(
     """See `SufficientStatistics.from_frame`."""
     import polars as pl
 
+    check_plan(plan)
     rows = as_lazy(frame)
     if exposures is not None:
         rows = joined(rows, as_lazy(exposures), plan)
@@ -62,11 +63,10 @@ def as_lazy(frame: Any) -> Any:
         return frame.lazy()
     if isinstance(frame, str | Path):
         return pl.scan_parquet(frame)
-    if hasattr(frame, "__arrow_c_stream__"):
+    if hasattr(frame, "__arrow_c_stream__") or isinstance(frame, Mapping):
         return pl.DataFrame(frame).lazy()
-    raise InvalidInputError(
-        describe("frame", type(frame).__name__, "must be a Polars, Arrow or pandas table, or a path of Parquet files")
-    )
+    bound = "must be a Polars, Arrow or pandas table, a mapping of columns, or a path of Parquet files"
+    raise InvalidInputError(describe("frame", type(frame).__name__, bound))
 
 
 def thresholds_of(rows: Any, plan: ExperimentPlan) -> dict[str, float]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
-from homing.experiments.plan import ExperimentPlan
+from homing.experiments.plan import ExperimentPlan, check_plan
 from homing.experiments.statistics.checking import check_columns, checks, refuse
 from homing.experiments.statistics.frames import (
     CLUSTER,
@@ -57,6 +57,7 @@ def statistics_of_parts(
     thresholds: Mapping[str, float] | None = None,
 ) -> SufficientStatistics:
     """See `SufficientStatistics.from_parts`."""
+    check_plan(plan)
     runner = get_engine(engine)
     bounds = _thresholds(parts, plan, runner) if thresholds is None else checked_thresholds(thresholds, plan)
     found = runner.map_reduce(

@@ -93,7 +93,7 @@ class SufficientStatistics:
         a window and there is one look), what the metrics name, and the plan's strata and cluster.
 
         Args:
-            frame: Polars (lazy too), Arrow, pandas, or the path of Parquet files; one row per unit.
+            frame: Polars (lazy too), Arrow, pandas, a mapping of columns, or the path of Parquet files; a row per unit.
             plan: says which columns are needed.
             exposures: the exposure log as a table of its own with unit, `variant` and `exposed_at`; `frame` then holds
                 the outcomes of exactly these units.

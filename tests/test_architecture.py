@@ -42,7 +42,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "homing.datasets": (BASE | {"homing.log", "homing.policies", "homing.simulation"}, {"polars"}),
     "homing.learners": (BASE | {"homing.log", "homing.policies"}, {"torch"}),
     "homing.ope": (BASE | {"homing.engines", "homing.log", "homing.pages", "homing.policies"}, {"scipy", "matplotlib"}),
-    "homing.planning": (BASE | {"homing.engines", "homing.log", "homing.policies"}, {"scipy", "numba"}),
+    "homing.planning": (
+        BASE | {"homing.engines", "homing.log", "homing.pages", "homing.policies"},
+        {"scipy", "numba"},
+    ),
     "homing.experiments": (
         BASE | {"homing.engines", "homing.log", "homing.pages", "homing.policies"},
         {"scipy", "polars", "matplotlib"},

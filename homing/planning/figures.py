@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
+
+from homing.pages import number
+from homing.pages.canvas import COLOURS, opened, shortened, ticks
 
 if TYPE_CHECKING:
     from homing.planning.plan import LimitUse
     from homing.planning.sweeping import Sweep
 
 WIDTH, LEFT, RIGHT = 860, 240, 130
-INK, BLUE, GREY, RED = "#0f172a", "#2563a8", "#94a3b8", "#b91c1c"
-
-
-def number(value: float) -> str:
-    """Four significant digits, thousands separated.
-
-    >>> number(0.0123456), number(1234567.0), number(0.0)
-    ('0.01235', '1,234,567', '0')
-    """
-    size = abs(value)
-    if size >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if 0 < size < 1e-4 else f"{value:.4g}"
+INK, BLUE, GREY = COLOURS["champion"], COLOURS["challenger"], COLOURS["reference"]
 
 
 def usage_svg(usage: Sequence[LimitUse]) -> str:
@@ -32,7 +22,8 @@ def usage_svg(usage: Sequence[LimitUse]) -> str:
     row, top = 26, 26
     height = top + row * len(usage) + 8
     scale = (WIDTH - LEFT - RIGHT) / 1.25
-    out = [_opened(WIDTH, height, "Use of each limit: " + "; ".join(f"{i.name} {_share(i):.0%}" for i in usage))]
+    told = "; ".join(f"{i.name} {_share(i):.0%}" for i in usage)
+    out = [opened(height, f"Use of each limit: {told}", WIDTH)]
     one = LEFT + scale
     out.append(f'<text x="{WIDTH - 4}" y="14" text-anchor="end" class="axis">one more unit is worth</text>')
     out.append(f'<text x="{one:.1f}" y="14" text-anchor="middle" class="axis">limit</text>')
@@ -41,9 +32,8 @@ def usage_svg(usage: Sequence[LimitUse]) -> str:
         width = min(_share(item), 1.25) * scale
         colour = BLUE if item.binding else GREY
         said = f"{number(item.used)} of {'at least ' if item.floor else ''}{number(item.limit)}"
-        out.append(
-            f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end" class="name">{escape(_short(item.name))}</text>'
-        )
+        name = escape(shortened(item.name, 34))
+        out.append(f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end" class="name">{name}</text>')
         out.append(f'<rect x="{LEFT}" y="{y + 2}" width="{width:.1f}" height="16" rx="3" fill="{colour}"/>')
         inside = width > 170
         at, anchor, ink = (LEFT + width - 6, "end", "#fff") if inside else (LEFT + width + 6, "start", INK)
@@ -71,11 +61,11 @@ def sweep_svg(found: Sweep) -> str:
         return base - (value - y0 + pad) / ((y1 - y0 + 2 * pad) or 1.0) * (base - top)
 
     said = "; ".join(f"{number(a)}: {number(b)}" for a, b in points)
-    out = [_opened(width, height, f"Value by size of {found.name}: {said}")]
-    for tick in _ticks(y0, y1):
+    out = [opened(height, f"Value by size of {found.name}: {said}", width)]
+    for tick in ticks(y0, y1, 4):
         out.append(f'<line x1="{left}" x2="{width - 24}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
         out.append(f'<text x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end" class="tick">{number(tick)}</text>')
-    for tick in _ticks(x0, x1):
+    for tick in ticks(x0, x1, 4):
         out.append(f'<text x="{x(tick):.1f}" y="{base + 18}" text-anchor="middle" class="tick">{number(tick)}</text>')
     line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
     out.append(f'<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="2.5"/>')
@@ -91,22 +81,3 @@ def sweep_svg(found: Sweep) -> str:
 
 def _share(item: LimitUse) -> float:
     return item.used / item.limit if item.limit else float(item.used > 0)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 34 else f"{text[:33]}…"
-
-
-def _opened(width: int, height: int, said: str) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(said)}" xmlns="http://www.w3.org/2000/svg">'
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Four or so round numbers within a range."""
-    span = high - low
-    if span <= 0:
-        return [low]
-    step = 10.0 ** math.floor(math.log10(span / 3))
-    step = next(step * m for m in (1, 2, 5, 10) if span / (step * m) <= 5)
-    first = math.ceil(low / step - 1e-9)
-    return [step * i for i in range(first, math.floor(high / step + 1e-9) + 1)]

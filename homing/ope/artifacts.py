@@ -164,18 +164,17 @@ def probabilities(dataset: LoggedDataset, artifact: PolicyArtifact) -> tuple[Flo
 
 
 def exploration_notes(report: OPEReport, bare: OPEReport, epsilon: float) -> tuple[str, ...]:
-    """What exploration costs, a sentence for each objective: a policy that explores earns less than what it knows."""
-    out = []
+    """What exploration costs, in one sentence: a policy that explores earns less than what it knows."""
+    costs = []
     for objective in report.objectives:
         if all(("dr", objective) in item.estimates for item in (report, bare)):
             mine, other = (parts(item.estimate(objective, "dr"))[0] for item in (report, bare))
             value, lower, upper = parts(compare(report, bare, objective, "dr"))
-            out.append(
-                f"{percent(epsilon)} of the choices are drawn uniformly, to learn from: {objective} is {mine}, without "
-                f"this exploration it is {other}, difference {value}, {percent(report.level)} interval "
-                f"[{lower}, {upper}]."
-            )
-    return tuple(out)
+            costs.append(f"{objective} {mine} instead of {other} (difference {value} [{lower}, {upper}])")
+    if not costs:
+        return ()
+    head = f"{percent(epsilon)} of the choices are drawn uniformly, to learn from"
+    return (f"{head}; against the policy without that, at {percent(report.level)}: {', '.join(costs)}.",)
 
 
 def predictions(dataset: LoggedDataset, artifact: PolicyArtifact) -> FloatArray:

@@ -50,9 +50,9 @@ def test_what_exploration_costs_is_said(world, tmp_path):
     assert (bare["policy"], uniform["policy"]) == ("challenger without exploration", "uniform")
     mine = value(metrics["policies"]["challenger"])
     assert mine == pytest.approx(0.8 * value(bare) + 0.2 * value(uniform), rel=1e-9)
-    note = metrics["policies"]["challenger"]["notes"][0]
-    assert note.startswith(f"20% of the choices are drawn uniformly, to learn from: clicked is {mine:.4f}")
-    assert f"without this exploration it is {value(bare):.4f}" in note
+    (note,) = metrics["policies"]["challenger"]["notes"]  # one sentence, however many objectives
+    assert note.startswith("20% of the choices are drawn uniformly, to learn from;")
+    assert f"clicked {mine:.4f} instead of {value(bare):.4f}" in note and "unsubscribed " in note
     assert note in (tmp_path / "out/evaluation.html").read_text(encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from homing.learners.doubly_robust import DoublyRobust
     from homing.learners.iql import IQL
     from homing.learners.message_shares import MessageShares
+    from homing.learners.progressive import Progressive
     from homing.learners.q_learning import train_many
     from homing.learners.recovering_softmax import RecoveringSoftmax
     from homing.learners.reward_models import FittedModel, fit_reward_model
@@ -43,6 +44,7 @@ LEARNERS = {
     "neural": ("direct_method", "Neural"),
     "neural-linear": ("thompson", "NeuralLinear"),
     "priority": ("rules", "Priority"),
+    "progressive": ("progressive", "Progressive"),
     "r-learner": ("uplift", "RLearner"),
     "recovering-softmax": ("recovering_softmax", "RecoveringSoftmax"),
     "s-learner": ("uplift", "SLearner"),
@@ -78,6 +80,7 @@ __all__ = [
     "Neural",
     "NeuralLinear",
     "Priority",
+    "Progressive",
     "RLearner",
     "RecoveringSoftmax",
     "SLearner",

@@ -88,22 +88,37 @@ class TracePrior:
             )
 
     @classmethod
-    def fit(cls, traces: Iterable[NDArray[np.number]]) -> TracePrior:
+    def fit(cls, traces: Iterable[NDArray[np.number]], *, shrinkage: float = 0.0) -> TracePrior:
         """Moments of whole traces of messages sent before, an array (users, w) for each message.
+
+        That means of a message's traces differ by chance, too, is taken out of the covariance over messages. What is
+        then negative counts as 0, and what is positive for as much less, so that the total variance stays what it was
+        found to be.
+
+        Args:
+            traces: by message.
+            shrinkage: in [0, 1), the share of the noise that a multiple of the identity with the same trace replaces:
+                for fewer traces than days, and days on which nobody differs.
 
         Raises:
             InvalidInputError: if there are fewer than two messages, or one with fewer than two users.
         """
-        means, within = [], []
+        means, within, by_chance = [], [], []
         for one in traces:
             if one.ndim != 2 or len(one) < 2:
                 raise InvalidInputError(describe("traces.shape", one.shape, "must be (at least 2 users, days)"))
             means.append(one.mean(axis=0, dtype=np.float64))
             within.append(np.cov(one, rowvar=False, dtype=np.float64).reshape(len(means[0]), -1))
+            by_chance.append(within[-1] / len(one))
         if len(means) < 2:
             raise InvalidInputError(describe("messages", len(means), "must be at least 2", "Gather more of them."))
-        covariance = np.cov(means, rowvar=False).reshape(len(means[0]), -1)
-        return cls(np.mean(means, axis=0), covariance, np.mean(within, axis=0))
+        between = np.cov(means, rowvar=False).reshape(len(means[0]), -1) - np.mean(by_chance, axis=0)
+        values, vectors = np.linalg.eigh(between)
+        noise = np.mean(within, axis=0)
+        noise = (1.0 - shrinkage) * noise + shrinkage * np.trace(noise) / len(noise) * np.eye(len(noise))
+        kept = np.maximum(values, 0.0)
+        kept *= max(values.sum(), 0.0) / max(kept.sum(), np.finfo(np.float64).tiny)
+        return cls(np.mean(means, axis=0), (vectors * kept) @ vectors.T, noise)
 
     def total(self, weights: ArrayLike) -> TracePrior:
         """The prior of one number instead of a trace: the weighted sum of its days.
@@ -147,6 +162,8 @@ class TracePrior:
         mean, variance = np.full(arms, value @ self.mean), np.full(arms, worth @ worth)
         known = np.flatnonzero(users[:, 0])
         r = len(worth)
+        if r == 0:  # messages do not differ: nothing is left to be learnt
+            return Beliefs(mean, variance)
         precision = (users[known] @ self._outer).reshape(-1, r, r) + np.eye(r)
         shift = (sums[known] - users[known] * self._innovation(self.mean)) @ self._scaled
         right = np.stack([shift, np.broadcast_to(worth, shift.shape)], axis=2)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.learners.examination import Examined
 from homing.learners.learner import objective_weights
 from homing.learners.message_shares import MessageShares, message_columns
 from homing.log import Batch, LoggedDataset
@@ -72,6 +73,7 @@ class RecoveringSoftmax:
         self.temperature = check_positive("temperature", temperature)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> SoftmaxPolicy:
@@ -100,7 +102,7 @@ class RecoveringSoftmax:
                 importance, columns, groups = (
                     objective_weights(part, weights),
                     message_columns(part),
-                    self._groups(part),
+                    group_columns(part, self.group),
                 )
                 arms = part.k - 1 if columns is None else len(columns)
                 sums = np.zeros((2, 4, 1 + len(groups), arms + 1))
@@ -127,13 +129,6 @@ class RecoveringSoftmax:
         scorer = RecoveringScorer(by_group, columns, groups, recency, self.novelty, self.half_life_days)
         return SoftmaxPolicy(scorer, self.temperature)
 
-    def _groups(self, dataset: LoggedDataset) -> NDArray[np.int64]:
-        names = () if dataset.encoder is None else dataset.encoder.context_names
-        found = [i for i, name in enumerate(names) if self.group and name.startswith(f"{self.group}=")]
-        if self.group and not found:
-            raise unknown_name("group", self.group, {name.split("=")[0] for name in names if "=" in name})
-        return np.array(found, dtype=np.int64)
-
     def _scores(self, sums: FloatArray) -> FloatArray:
         """s (a,) from totals (sent or not, of 1, w, w² and w·r, a)."""
         weight, squares, rewards = sums[:, 1], sums[:, 2], sums[:, 3]
@@ -154,6 +149,19 @@ class RecoveringSoftmax:
             )  # fmt: skip
         declined = (sums[0, 0] == 0) & (sums[1, 0] > 0)
         return np.where(known, scores, np.where(declined, NEVER, 0.0))
+
+
+def group_columns(dataset: LoggedDataset, group: str) -> NDArray[np.int64]:
+    """Context columns (g,) of the levels of a category; none for no category.
+
+    Raises:
+        UnknownNameError: if it is no category of the context.
+    """
+    names = () if dataset.encoder is None else dataset.encoder.context_names
+    found = [i for i, name in enumerate(names) if group and name.startswith(f"{group}=")]
+    if group and not found:
+        raise unknown_name("group", group, {name.split("=")[0] for name in names if "=" in name})
+    return np.array(found, dtype=np.int64)
 
 
 def _totals(

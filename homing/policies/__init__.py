@@ -17,7 +17,7 @@ from homing.policies.scorer import PredictingScorer, RewardModel, Scorer
 from homing.policies.send_if import SendIfPolicy, TwoModelScorer
 from homing.policies.shares import MessageSharesPolicy
 from homing.policies.structured import Effects, StructuredAdvantage
-from homing.policies.thompson import CrossedFeatures, FeatureMap, HiddenFeatures, ThompsonPolicy
+from homing.policies.thompson import CrossedFeatures, FeatureMap, HiddenFeatures, MessageGroups, ThompsonPolicy
 from homing.policies.towers import ClonePolicy, Towers
 from homing.policies.types import register, type_named, type_names
 from homing.policies.weibull import WeibullVisitModel
@@ -39,6 +39,7 @@ __all__ = [
     "History",
     "InverseGapPolicy",
     "LinearRewardModel",
+    "MessageGroups",
     "MessageSharesPolicy",
     "NeuralRewardModel",
     "Policy",

@@ -12,6 +12,7 @@ from homing.errors import InvalidInputError, describe
 from homing.policies.bilinear import expect, finite
 from homing.policies.neural import NeuralRewardModel
 from homing.policies.numerics import check_features, check_inputs, check_widths, resolve_weights
+from homing.policies.recovering import group_of, message_of
 from homing.policies.scorer import check_part
 from homing.policies.types import register
 
@@ -98,6 +99,55 @@ class HiddenFeatures:
         """φ (n, k, h2 + c); see `FeatureMap.features`."""
         x, c = check_features(context, candidates)
         return np.concatenate([self.model.trunk(x, c), c], axis=2).astype(np.float64)
+
+
+@register("message-groups")
+@dataclass(frozen=True, eq=False)
+class MessageGroups:
+    """φ(x, c): which message a candidate is, in which group of users; 1 for the pair that it is, 0 for all others.
+
+    Attributes:
+        columns: int64 (a,), candidate columns that tell messages; None where message a is the candidate at position a.
+        groups: int64 (g,), context columns that tell groups.
+        messages: a, besides silence.
+        widths: d and c, the columns of contexts and candidates in training.
+
+    Example:
+        >>> pairs = MessageGroups(None, np.zeros(0, int), messages=1, widths=(0, 0))
+        >>> pairs.features(np.zeros((1, 0)), np.zeros((1, 3, 0))).tolist()  # silence, message 1, and one that is new
+        [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]
+    """
+
+    columns: NDArray[np.int64] | None
+    groups: NDArray[np.int64]
+    messages: int
+    widths: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "groups", np.asarray(self.groups, dtype=np.int64))
+        put(self, "widths", tuple(self.widths))
+        if self.columns is not None:
+            put(self, "columns", np.asarray(self.columns, dtype=np.int64))
+            expect("columns", self.columns, (self.messages,))
+
+    @property
+    def size(self) -> int:
+        """Number of features, p = (1 + g)(a + 2): users of no group and each group; silence, messages, new ones."""
+        return (1 + len(self.groups)) * (self.messages + 2)
+
+    def pairs(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Which pair each candidate is, (n, k)."""
+        message = message_of(candidates, self.columns, self.messages + 1)
+        return group_of(context, self.groups)[:, None] * (self.messages + 2) + message
+
+    def features(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.float64]:
+        """φ (n, k, p); see `FeatureMap.features`."""
+        x, c = check_features(context, candidates)
+        check_widths(x, c, *self.widths)
+        out = np.zeros((*c.shape[:2], self.size))
+        np.put_along_axis(out, self.pairs(x, c)[:, :, None], 1.0, axis=2)
+        return out
 
 
 @register("thompson")

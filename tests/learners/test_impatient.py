@@ -154,3 +154,23 @@ def test_what_makes_no_sense_is_refused(prior: TracePrior) -> None:
         TracePrior.fit([np.eye(3)])
     with pytest.raises(InvalidInputError, match=r"must be \(at least 2 users, days\)"):
         TracePrior.fit([np.zeros((1, 3))])
+
+
+def test_messages_that_differ_by_chance_alone_are_believed_alike(rng: np.random.Generator) -> None:
+    """Traces of one and the same distribution: next to nothing is left of the covariance."""
+    prior = TracePrior.fit([rng.normal(size=(30, W)) for _ in range(400)])
+    # Of W mean days each has variance 1/30 by chance; over 400 messages that is known to ± √(2/399) / 30 a day.
+    assert np.trace(prior.covariance) < 4 * W * np.sqrt(2 / 399) / 30
+    alike = TracePrior(np.ones(W), np.zeros((W, W)), np.eye(W))
+    beliefs = alike.beliefs([0], [W], rng.normal(size=(1, W)), arms=2)
+    assert beliefs.mean.tolist() == [W, W] and beliefs.variance.tolist() == [0.0, 0.0]
+
+
+def test_variance_over_messages_is_that_of_their_true_means(rng: np.random.Generator) -> None:
+    """Mean traces with covariance S, of ten users each: the total variance found is tr S, not tr S + tr noise / 10."""
+    root = 0.3 * rng.normal(size=(W, W))
+    means = rng.normal(size=(3000, W)) @ root.T
+    prior = TracePrior.fit(list(means[:, None] + rng.normal(size=(3000, 10, W))))
+    truth, chance = np.trace(root @ root.T), W / 10
+    deviation = np.sqrt(2 * np.trace((root @ root.T + np.eye(W) / 10) @ (root @ root.T + np.eye(W) / 10)) / 3000)
+    assert abs(np.trace(prior.covariance) - truth) < 4 * deviation < chance / 2

@@ -29,6 +29,7 @@ N = 6000
 NEEDED = {
     "structured": {"response": "r0", "leave": "", "tail_days": 0.0},
     "survival-rule": {"objective": "r0"},
+    "progressive": {"days": 3, "day_hours": 1e-8},
     **{name: {"steps": 40} for name in ("behaviour-cloning", "cql", "double-dqn", "iql")},
 }
 

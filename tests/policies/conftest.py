@@ -18,6 +18,7 @@ from homing.policies import (
     FixedCandidatePolicy,
     GreedyPolicy,
     HiddenFeatures,
+    MessageGroups,
     InverseGapPolicy,
     LinearRewardModel,
     MessageSharesPolicy,
@@ -161,6 +162,9 @@ def instances(rng: np.random.Generator) -> dict[str, object]:
         "two-models": SoftmaxPolicy(TwoModelScorer(linear(rng), linear(rng)), 0.5),
         "crossed-features": ThompsonPolicy(
             CrossedFeatures(rng.normal(size=(D, 2)), C), rng.normal(size=(20, M, 3 * C)), np.array([1.0, 0.5])
+        ),
+        "message-groups": ThompsonPolicy(
+            MessageGroups(np.array([0, 2]), np.array([1]), 2, (D, C)), rng.normal(size=(20, M, 8)), np.array([1.0, 0.5])
         ),
         "hidden-features": ThompsonPolicy(
             HiddenFeatures(neural(rng)), rng.normal(size=(20, M, 4 + C)), np.array([1.0, 0.5])

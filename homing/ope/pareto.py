@@ -14,7 +14,8 @@ from homing.checks import check_one_of
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.ope.deciding import has
 from homing.ope.estimate import Estimate, t_quantile
-from homing.ope.report import LOGGED, OPEReport
+from homing.ope.intervals.cressie_read import unseen_ends, unseen_user
+from homing.ope.report import LOGGED, OPEReport, difference
 
 FloatArray = NDArray[np.float64]
 #: What policies are compared with where there is no champion.
@@ -35,6 +36,8 @@ class Pareto:
         differences: (P, m), policy minus champion.
         covariances: (P, m, m), of the differences, robust to dependence within clusters.
         df: degrees of freedom.
+        unseen: (P, m, 2), least and greatest contribution u = G ψ of a user who was not seen but could have been, where
+            a policy's or the champion's events are too few for t intervals (`EventSupport`); 0 where they are enough.
     """
 
     policies: tuple[str, ...]
@@ -46,15 +49,19 @@ class Pareto:
     differences: FloatArray
     covariances: FloatArray
     df: int
+    unseen: FloatArray
 
     def weighted(self, weights: Mapping[str, float], *, level: float = 0.95) -> dict[str, Estimate]:
         """Each policy's difference in Σ weight · objective, with its interval: weights need no further pass.
 
-        Harms count with the sign that they are given: a negative weight.
+        Harms count with the sign that they are given: a negative weight. The interval is the cluster-robust t interval
+        where enough events stand behind every objective that counts. Where some are rare it is that of `CressieRead`,
+        with one unseen user among them: one decision brings the worst of one rare objective, not of several at once.
+        With all weight on one objective it is what `compare` says of it.
 
         Args:
             weights: by objective; those that are not named count 0.
-            level: of the t intervals.
+            level: nominal coverage of each interval.
 
         Raises:
             UnknownNameError: for the name of no objective.
@@ -63,12 +70,35 @@ class Pareto:
             if name not in self.objectives:
                 raise unknown_name("weight of objective", name, self.objectives)
         w = np.array([float(weights.get(name, 0.0)) for name in self.objectives])
+        lower, upper = self.ends(w[None], t_quantile(level, self.df), t_quantile(level, self.df + 1))
         out = {}
-        for policy, difference, covariance in zip(self.policies, self.differences, self.covariances, strict=True):
-            value, error = float(w @ difference), math.sqrt(max(float(w @ covariance @ w), 0.0))
-            half = t_quantile(level, self.df) * error
-            out[policy] = Estimate(value, error, value - half, value + half, level, self.df)
+        for i, (policy, covariance) in enumerate(zip(self.policies, self.covariances, strict=True)):
+            value, error = float(w @ self.differences[i]), math.sqrt(max(float(w @ covariance @ w), 0.0))
+            kind = "cressie-read" if (w @ np.abs(self.unseen[i])).any() else "cluster-t"
+            ends = float(lower[0, i]), float(upper[0, i])
+            out[policy] = Estimate(value, error, *ends, level, self.df, kind)
         return out
+
+    def ends(
+        self, weights: FloatArray, quantile: float, with_unseen: float | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper ends (s, P) for each of s settings of the weights (s, m).
+
+        Args:
+            weights: of objectives.
+            quantile: standard errors from the value to an end.
+            with_unseen: the same where an unseen user counts; `quantile` when not given.
+        """
+        value = weights @ self.differences.T
+        square = np.maximum(np.einsum("si,pij,sj->sp", weights, self.covariances, weights), 0.0)
+        each = weights[:, None, :, None] * self.unseen
+        low, high = each.min(axis=(2, 3), initial=0.0), each.max(axis=(2, 3), initial=0.0)
+        count = self.df + 1
+        moments = count, 0.0, count * (count - 1) * square
+        rare = (low < 0.0) | (high > 0.0)
+        lower, upper = unseen_ends(value, moments, (low, high), with_unseen or quantile)
+        half = quantile * np.sqrt(square)
+        return np.where(rare, lower, value - half), np.where(rare, upper, value + half)
 
     @property
     def front(self) -> tuple[str, ...]:
@@ -94,6 +124,7 @@ class Pareto:
             "differences": self.differences.tolist(),
             "covariances": self.covariances.tolist(),
             "df": self.df,
+            "unseen": self.unseen.tolist(),
             "front": list(self.front),
         }
 
@@ -108,7 +139,8 @@ def pareto(
     """What challengers gain and lose on each objective against a champion, from their reports alone.
 
     Each user's contributions to the differences, ψ (G, m), give the covariances G / (G - 1) · ψᵀψ, of which the
-    variance of any weighted sum of objectives follows. A preview: the front is one of estimates, on which a policy may
+    variance of any weighted sum of objectives follows; where events are rare, what an unseen user could bring counts
+    too. A preview: the front is one of estimates, on which a policy may
     stand by luck; wrong to promote by (see `homing.promotion.gate_many`).
 
     Args:
@@ -140,8 +172,8 @@ def pareto(
         ('always 0', 'always 1', 'always 2')
         >>> for policy, gain in found.weighted({"clicked": 1.0, "left": -2.0}).items():
         ...     print(policy, gain)
-        always 1 0.04084 [0.01846, 0.06322]
-        always 2 0.05692 [0.03134, 0.0825]
+        always 1 0.04084 [0.0174, 0.06431]
+        always 2 0.05692 [0.03029, 0.08358]
     """
     if not challengers:
         raise InvalidInputError(describe("challengers", [], "must be at least one report"))
@@ -170,7 +202,11 @@ def pareto(
     base = np.array([other.estimate(objective, name).value for objective in objectives])
     theirs = _influences(other, name, objectives)
     differences, covariances = np.zeros((len(kept), m)), np.zeros((len(kept), m, m))
+    unseen = np.zeros((len(kept), m, 2))
     for i, report in enumerate(kept):
+        for j, objective in enumerate(objectives):
+            if any(item.support.events[objective].verdict != "fine" for item in (report, other)):
+                unseen[i, j] = unseen_user(difference(report, other, objective, estimator, name))
         psi = _influences(report, estimator, objectives) - theirs
         differences[i] = [report.estimate(objective, estimator).value for objective in objectives] - base
         covariances[i] = report.n_users / (report.n_users - 1) * psi @ psi.T
@@ -184,6 +220,7 @@ def pareto(
         differences=differences,
         covariances=covariances,
         df=other.n_users - 1,
+        unseen=unseen,
     )
 
 

@@ -235,9 +235,9 @@ def compare(
         InvalidInputError: if the reports are on different logs or clusters, or the interval needs what is not given.
         UnknownNameError: if a report lacks the objective or the estimator.
     """
-    difference = _difference(challenger, champion, objective, estimator, champion_estimator, champion_factor)
+    found = difference(challenger, champion, objective, estimator, champion_estimator, champion_factor)
     kind = get_interval(interval or challenger.interval)
-    return kind([difference], level or challenger.level, rng or challenger.rng())[0]
+    return kind([found], level or challenger.level, rng or challenger.rng())[0]
 
 
 def compare_many(
@@ -295,13 +295,13 @@ def compare_many(
             describe("challengers", names, "must have distinct names, at least one", "Pass policy= to evaluate_policy.")
         )
     pairs = [(report, objective) for report in challengers for objective in objectives or champion.objectives]
-    found = [_difference(report, champion, objective, estimator) for report, objective in pairs]
+    found = [difference(report, champion, objective, estimator) for report, objective in pairs]
     each = simultaneous_level([item.psi for item in found], level or champion.level, method=method, rng=rng)
     made = get_interval(interval or champion.interval)(found, each, rng or champion.rng())
     return {(report.policy, objective): item for (report, objective), item in zip(pairs, made, strict=True)}
 
 
-def _difference(
+def difference(
     challenger: OPEReport,
     champion: OPEReport,
     objective: str,
@@ -328,8 +328,8 @@ def _difference(
         challenger.ingredients.forms.get((estimator, objective)),
         champion.ingredients.forms.get((champion_estimator or estimator, objective)),
     )
-    difference = mine.minus(theirs, champion_factor)
+    found = mine.minus(theirs, champion_factor)
     if pairing is None or forms[0] is None or forms[1] is None:
-        return difference
+        return found
     pairing.check(champion.policy, champion.support.weight_mean)
-    return difference.with_pairing(pairing.extremes(objective, forms[0], forms[1], champion_factor))
+    return found.with_pairing(pairing.extremes(objective, forms[0], forms[1], champion_factor))

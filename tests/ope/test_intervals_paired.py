@@ -9,7 +9,7 @@ from homing.errors import InvalidInputError
 from homing.ope import OPEReport, PropensityCalibration, compare, evaluate_policy, propensity_calibration
 from homing.ope.intervals import ClusterT, CressieRead
 from homing.ope.intervals.paired import Hull
-from homing.ope.report import _difference
+from homing.ope.report import difference
 from tests.ope.conftest import build_log
 
 N, K = 300, 4
@@ -79,7 +79,7 @@ def test_ends_are_those_of_all_that_could_be_drawn(case, estimator, factor):
         assert low <= all_of_them.min() + 1e-9 and all_of_them.max() - 1e-9 <= high
         if estimator in ("ips", "snips"):  # with a model, ends of its predictions and of weights need not meet
             assert high - low <= 1.2 * np.ptp(all_of_them)
-    item = _difference(*found, "clicked", estimator, None, factor)
+    item = difference(*found, "clicked", estimator, None, factor)
     apart = found[0].contributions("clicked", estimator).minus(found[1].contributions("clicked", estimator), factor)
     assert item.reach == apart.reach and apart.unseen == apart.reach
     assert apart.reach[0] <= item.unseen[0] and item.unseen[1] <= apart.reach[1]  # never wider than each by itself
@@ -98,7 +98,7 @@ def test_without_the_whole_logging_policy(rng, known):
     largest = 0.05 * (3.0 if known == "uniform" else 5.0)
     assert (low, high) == pytest.approx((-largest, largest))
     for name in ("ips", "dr"):
-        item = _difference(*found, "clicked", name)
+        item = difference(*found, "clicked", name)
         assert item.unseen[1] - item.unseen[0] < 0.3 * (item.reach[1] - item.reach[0])
 
 
@@ -118,9 +118,9 @@ def test_saved_reports_compare_alike(case, tmp_path):
         ours, theirs = (compare(*pair, "clicked", estimator, interval="cressie-read") for pair in (found, again))
         assert ours == theirs
     # One that cuts weights has no such form, and neither has a comparison with the log's own mean.
-    assert _difference(*found, "clicked", "switch-dr").paired is None
-    assert _difference(*found, "clicked", "snips", "logged").paired is None
-    assert _difference(*found, "clicked", "dr", "snips").paired is None
+    assert difference(*found, "clicked", "switch-dr").paired is None
+    assert difference(*found, "clicked", "snips", "logged").paired is None
+    assert difference(*found, "clicked", "dr", "snips").paired is None
 
 
 def test_another_policy_of_that_name_is_refused(case):
@@ -151,7 +151,7 @@ def test_rare_harms_are_covered_and_the_interval_is_short():
             user=np.arange(2000) // 2, k=4,
         )  # fmt: skip
         known = known or propensity_calibration(log)  # which no interval depends on: once is enough
-        item = _difference(*reports(log, one, two, estimators=("snips",), calibration=known), "clicked", "snips")
+        item = difference(*reports(log, one, two, estimators=("snips",), calibration=known), "clicked", "snips")
         found = CressieRead()([item], 0.95)[0]
         apart = CressieRead()([replace(item, paired=None)], 0.95)[0]
         plain = ClusterT()([item], 0.95)[0]

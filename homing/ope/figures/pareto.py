@@ -27,6 +27,9 @@ def regions_svg(found: Pareto, one: int, two: int) -> str:
     """Differences to the champion on two objectives, each with its joint 95% region; the shaded corner is better on
     both.
 
+    A region holds what every weighting of both objectives holds (`Pareto.ends`): an ellipse, larger where an unseen
+    user could move it.
+
     Args:
         found: the policies.
         one, two: the objectives' places.
@@ -36,10 +39,13 @@ def regions_svg(found: Pareto, one: int, two: int) -> str:
     turn = np.linspace(0.0, 2.0 * math.pi, 73)
     circle = np.stack([np.cos(turn), np.sin(turn)])
     centres = found.differences[:, pairs]
-    edges = []
-    for centre, covariance in zip(centres, found.covariances[:, pairs][:, :, pairs], strict=True):
-        size, axes = np.linalg.eigh(covariance)
-        edges.append(centre[:, None] + radius * (axes * np.sqrt(np.maximum(size, 0.0))) @ circle)
+    weights = np.zeros((len(turn), len(found.objectives)))
+    weights[:, pairs] = circle.T
+    reach = found.ends(weights, radius)[1] - weights @ found.differences.T
+    # In each direction as far as the nearest of all lines beyond which a weighting says that nothing is.
+    facing = np.cos(turn[:, None] - turn)
+    distance = np.where(facing[:, :, None] > 1e-9, reach / np.maximum(facing, 1e-9)[:, :, None], np.inf).min(axis=1)
+    edges = [centre[:, None] + out * circle for centre, out in zip(centres, distance.T, strict=True)]
     low, high = ([float(f([f(0.0, *(edge[i].tolist())) for edge in edges])) for i in range(2)] for f in (min, max))
     x, y = (_scale(low[i], high[i], *ends) for i, ends in enumerate(((LEFT, SIDE - RIGHT), (BASE, TOP))))
     names = [found.objectives[i] for i in pairs]
@@ -77,11 +83,11 @@ def weights_sweep_svg(found: Pareto, one: int, two: int, level: float) -> str:
     sign = np.array([1.0 if found.directions[i] == "maximize" else -1.0 for i in pairs])
     unit = sign / np.abs(found.base[pairs])
     share = np.linspace(0.0, 1.0, STEPS)
-    w = np.stack([1.0 - share, share], axis=1) * unit
-    values = w @ found.differences[:, pairs].T
-    covariances = found.covariances[:, pairs][:, :, pairs]
-    half = t_quantile(level, found.df) * np.sqrt(np.maximum(np.einsum("si,pij,sj->sp", w, covariances, w), 0.0))
-    low, high = float(min((values - half).min(), 0.0)), float(max((values + half).max(), 0.0))
+    w = np.zeros((STEPS, len(found.objectives)))
+    w[:, pairs] = np.stack([1.0 - share, share], axis=1) * unit
+    values = w @ found.differences.T
+    lower, upper = found.ends(w, t_quantile(level, found.df))
+    low, high = float(min(lower.min(), 0.0)), float(max(upper.max(), 0.0))
     x, y = _scale(0.0, 1.0, LEFT, SIDE - RIGHT, pad=0.0), _scale(low, high, BASE, TOP)
     names = [found.objectives[i] for i in pairs]
     said = f"Gain over {found.champion} by weight, from {names[0]} alone to {names[1]} alone"
@@ -92,8 +98,8 @@ def weights_sweep_svg(found: Pareto, one: int, two: int, level: float) -> str:
     out.append(f'<line x1="{LEFT}" x2="{SIDE - RIGHT}" y1="{y(0):.1f}" y2="{y(0):.1f}" class="ref"/>')
     for i in range(len(found.policies)):
         colour = SERIES[i % len(SERIES)]
-        band = [(s, v) for s, v in zip(share, values[:, i] + half[:, i], strict=True)]
-        band += [(s, v) for s, v in zip(share[::-1], (values[:, i] - half[:, i])[::-1], strict=True)]
+        band = [(s, v) for s, v in zip(share, upper[:, i], strict=True)]
+        band += [(s, v) for s, v in zip(share[::-1], lower[::-1, i], strict=True)]
         points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in band)
         line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(share, values[:, i], strict=True))
         out.append(f'<polygon points="{points}" fill="{colour}" fill-opacity="0.12"/>')

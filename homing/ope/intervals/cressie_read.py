@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from homing.ope.estimate import Estimate, interval, t_quantile
 from homing.ope.intervals.base import Contributions, clipped
+
+N = TypeVar("N", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,29 @@ def ends_with_unseen(item: Contributions, quantile: float) -> tuple[float, float
     (0.0, 3.0)
     """
     count = len(item.psi)
+    first, second = count * float(item.psi.sum()), count**2 * float(item.psi @ item.psi)
+    lower, upper = unseen_ends(item.value, (count, first, second), unseen_user(item), quantile)
+    return float(lower), float(upper)
+
+
+def unseen_user(item: Contributions) -> tuple[float, float]:
+    """Least and greatest u = G ψ that a user who was not seen could have: never above 0, never below 0."""
+    count = len(item.psi)
     if item.unseen is None:  # one more user like the most extreme one
         low, high = count * float(item.psi.min()), count * float(item.psi.max())
     else:
         low, high = (extreme * count / (item.decisions or count) for extreme in item.unseen)
-    first, second = count * float(item.psi.sum()), count**2 * float(item.psi @ item.psi)
+    return min(low, 0.0), max(high, 0.0)
 
-    def end(unseen: float, sign: float) -> float:
-        mean = (first + unseen) / (count + 1)
-        variance = (second + unseen**2) / (count + 1) - mean**2
-        return item.value + mean + sign * quantile * math.sqrt(max(variance, 0.0) / count)
 
-    return end(min(low, 0.0), -1.0), end(max(high, 0.0), 1.0)
+def unseen_ends(value: N, moments: tuple[int, float, N], unseen: tuple[N, N], quantile: float) -> tuple[N, N]:
+    """The same ends, of numbers or arrays, from G, Σ u and Σ u², and from what an unseen user could have."""
+    count, first, second = moments
+
+    def end(one: N, sign: float) -> N:
+        mean = (first + one) / (count + 1)
+        variance = (second + one**2) / (count + 1) - mean**2
+        out: N = value + mean + sign * quantile * np.sqrt(np.maximum(variance, 0.0) / count)
+        return out
+
+    return end(unseen[0], -1.0), end(unseen[1], 1.0)

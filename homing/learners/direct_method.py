@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe
+from homing.learners.examination import Examined
 from homing.learners.learner import objective_weights, positive_numbers, whole_number
 from homing.learners.reward_models import PENALTIES, FittedModel, fit_linear, fit_neural
 from homing.log import LoggedDataset
@@ -31,6 +32,7 @@ class _DirectMethod:
         self.temperature = check_positive("temperature", temperature) if temperature else 0.0
         self.report = {}
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from homing.checks import check_one_of, check_probability
 from homing.learners.cross_fitting import cross_fitted_rewards, doubly_robust_values
+from homing.learners.examination import Examined
 from homing.learners.examples import validation_rows
 from homing.learners.learner import objective_weights, positive_numbers, whole_number
 from homing.learners.message_shares import MessageShares
@@ -77,6 +78,7 @@ class DoublyRobust:
         self.model_penalties = positive_numbers("model_penalties", model_penalties)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.learners.examination import Examined
 from homing.learners.learner import whole_number
 from homing.log import Batch, LoggedDataset
 from homing.policies import MessageSharesPolicy
@@ -34,6 +35,7 @@ class MessageShares:
         self.steps = whole_number("steps", steps, 1)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=False)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> MessageSharesPolicy:

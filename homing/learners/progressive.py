@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
-from homing.learners.findings import findings
+from homing.learners.examination import Examined
 from homing.learners.impatient import Beliefs, TracePrior
 from homing.learners.learner import objective_weights, whole_number
 from homing.learners.message_shares import message_columns
 from homing.learners.recovering_softmax import group_columns
 from homing.learners.traces import Traces, one_each
-from homing.learners.transitions import Gaps
 from homing.log import LoggedDataset
 from homing.policies import EpsilonGreedyPolicy, MessageGroups, Policy, ThompsonPolicy
 from homing.policies.wrappers import check_epsilon
@@ -73,6 +72,7 @@ class Progressive:
         self.day_hours = check_positive("day_hours", day_hours)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:
@@ -83,8 +83,7 @@ class Progressive:
             UnknownNameError: if the group is no category of the context.
         """
         w = objective_weights(dataset, weights)
-        warnings = findings(dataset, w, Gaps.of(dataset))
-        if "contextual-bandit" in warnings:
+        if len(np.unique(dataset.user)) == dataset.n:
             raise InvalidInputError(
                 describe("decisions of a user", 1, "must be >= 2 for some", "What comes on later days is read from a "
                          "user's later decisions: log them, or use a learner of single decisions.")
@@ -98,6 +97,7 @@ class Progressive:
         traces = Traces.after(dataset, rows, self.days, self.day_hours)
         found = [self._beliefs(traces, sent[rows], pairs, j) for j in range(len(w))]
         users = np.bincount(sent[rows] % (messages + 2), traces.observed > 0, minlength=messages + 2)
+        warnings = {}
         if users[0] == 0:
             warnings["no-silence"] = "The log was never silent: silence is believed to be like any message."
         draws = np.stack(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.learners.examination import Examined
 from homing.learners.learner import objective_weights
 from homing.learners.message_shares import message_columns
 from homing.log import LoggedDataset
@@ -24,6 +25,7 @@ class Uniform:
     def __init__(self) -> None:
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=False)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:
@@ -49,6 +51,7 @@ class Priority:
         self.epsilon = check_epsilon(epsilon)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=False)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:
@@ -95,6 +98,7 @@ class BestCTR:
         self.epsilon = check_epsilon(epsilon)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:

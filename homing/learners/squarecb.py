@@ -10,6 +10,7 @@ import numpy as np
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
+from homing.learners.examination import Examined
 from homing.learners.examples import Examples
 from homing.learners.learner import objective_weights
 from homing.learners.reward_models import fit_reward_model
@@ -45,6 +46,7 @@ class SquareCB:
         if self.sharpness is not None:
             self.sharpness = check_positive("sharpness", self.sharpness)
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:

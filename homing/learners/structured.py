@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.learners.action_centred import CentredSums
+from homing.learners.examination import Examined, silence_was_random
 from homing.learners.examples import user_folds
 from homing.learners.lasting import Pace, end_of, pace_of, sequel
 from homing.learners.learner import objective_weights, whole_number
@@ -97,6 +98,7 @@ class Structured:
         rate = np.log(2.0) / self.fade_days - np.log(self.gamma)
         return float(np.exp(-rate) / rate)
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:
@@ -107,8 +109,16 @@ class Structured:
             UnknownNameError: if a name is none of the dataset's.
         """
         w = objective_weights(dataset, weights)
+        if not silence_was_random(dataset):
+            raise InvalidInputError(
+                describe(
+                    "decisions in which chance chose silence", 0, "must be >= 1",
+                    "Not identified: `now` and `sticks`, what a message adds over silence at once and later; told are "
+                    "only `leave`, `reach` and how messages differ. Log an exploring slice that is sometimes silent.",
+                )
+            )  # fmt: skip
         heads = self._heads(dataset)
-        columns, flags, notes = self._permissions(dataset)
+        columns, flags = self._permissions(dataset)
         fold = user_folds(dataset.user, self.folds, rng)
         sent = np.flatnonzero(dataset.action > 0)
         response = _responses(dataset, heads, sent, rng)
@@ -152,7 +162,7 @@ class Structured:
                 "share of the others' effect": dict(zip(dataset.objectives, sticks.share.tolist(), strict=True)),
                 "features not identified": _unmoved(dataset, now.identified),
             },
-            "warnings": notes,
+            "warnings": _warnings(dataset, columns, w, often, now, sticks),
         }
         policy: Policy = GreedyPolicy(scorer)
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
@@ -185,8 +195,8 @@ class Structured:
                 )  # fmt: skip
         return found
 
-    def _permissions(self, dataset: LoggedDataset) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-        """Candidate columns of channels, the context columns that tell whether these are open, and what is amiss."""
+    def _permissions(self, dataset: LoggedDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Candidate columns of channels, and the context columns that tell whether these are open."""
         if dataset.encoder is None:
             if self.permissions:
                 raise InvalidInputError(
@@ -203,14 +213,33 @@ class Structured:
                 raise unknown_name("permissions", channel, candidate_names)
             if flag not in context_names:
                 raise unknown_name(f"permissions[{channel!r}]", flag, context_names)
-        notes = []
-        if not names:
-            notes.append(
-                "V_reach is not identified: no context column tells which channels are open. Name permissions."
-            )
         columns = np.array([candidate_names.index(name) for name in names], dtype=np.int64)
         flags = np.array([context_names.index(flag) for flag in names.values()], dtype=np.int64)
-        return columns, flags, notes
+        return columns, flags
+
+
+def _warnings(
+    dataset: LoggedDataset,
+    channels: NDArray[np.int64],
+    weights: FloatArray,
+    often: NDArray[np.bool_],
+    now: _Told,
+    sticks: _Told,
+) -> dict[str, str]:
+    """Terms and objectives that the log cannot tell, by name."""
+    out = {}
+    if not len(channels):
+        out["reach-not-identified"] = (
+            "V_reach is not identified: no context column tells which channels are open. Name permissions."
+        )
+    silent = (weights != 0) & ~often & (now.share == 0) & (sticks.share == 0)
+    if silent.any():
+        names = ", ".join(name for name, yes in zip(dataset.objectives, silent, strict=True) if yes)
+        out["effects-not-told"] = (
+            f"The log tells nothing but noise of what messages do to {names}: too rare. A weight on it moves no more "
+            "than what a closed channel costs."
+        )
+    return out
 
 
 def _open_channels(candidate_names: Sequence[str], context_names: Sequence[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.learners.examination import Examined
 from homing.learners.examples import Examples, validation_rows
 from homing.learners.learner import objective_weights, positive_numbers
 from homing.learners.reward_models import PENALTIES, fit_linear
@@ -65,6 +66,7 @@ class SurvivalRule:
         self.validation_share = check_probability("validation_share", validation_share)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from homing.checks import check_positive
 from homing.learners.bayes import PRIORS, Moments, Posterior, posterior
+from homing.learners.examination import Examined
 from homing.learners.learner import objective_weights, positive_numbers, whole_number
 from homing.learners.reward_models import fit_neural
 from homing.log import LoggedDataset
@@ -94,6 +95,7 @@ class LinTS(Sampled):
         super().__post_init__()
         self.directions = whole_number("directions", self.directions, 0)
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:
@@ -132,6 +134,7 @@ class NeuralLinear(Sampled):
         self.sizes = (first, second)
         self.max_epochs = whole_number("max_epochs", self.max_epochs, 1)
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:

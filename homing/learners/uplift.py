@@ -19,6 +19,7 @@ from homing.errors import InvalidInputError, describe
 from homing.learners.action_centred import CentredSums
 from homing.learners.cross_fitting import cross_fitted_rewards, doubly_robust_values
 from homing.learners.effects import Pairs, against_silence, fit_effects, pairs_of
+from homing.learners.examination import Examined
 from homing.learners.examples import user_folds, validation_rows
 from homing.learners.learner import objective_weights, positive_numbers, whole_number
 from homing.learners.reward_models import PENALTIES, FittedModel, fit_linear
@@ -52,6 +53,7 @@ class _Uplift:
         self.validation_share = check_probability("validation_share", validation_share)
         self.report: dict[str, Any] = {}
 
+    @Examined(rewards=True)
     def fit(
         self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
     ) -> Policy:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from homing.learners.rules import BestCTR, Priority, Uniform
     from homing.learners.squarecb import SquareCB
     from homing.learners.structured import Structured
+    from homing.learners.surrogate import Surrogate, surrogate_rewards
     from homing.learners.survival import SurvivalRule
     from homing.learners.thompson import LinTS, NeuralLinear
     from homing.learners.uplift import DRLearner, RLearner, SLearner, TLearner, XLearner
@@ -50,6 +51,7 @@ LEARNERS = {
     "s-learner": ("uplift", "SLearner"),
     "squarecb": ("squarecb", "SquareCB"),
     "structured": ("structured", "Structured"),
+    "surrogate": ("surrogate", "Surrogate"),
     "survival-rule": ("survival", "SurvivalRule"),
     "t-learner": ("uplift", "TLearner"),
     "uniform": ("rules", "Uniform"),
@@ -59,6 +61,7 @@ LEARNERS = {
 _LATER = {cls: module for module, cls in LEARNERS.values()} | {
     "FittedModel": "reward_models",
     "fit_reward_model": "reward_models",
+    "surrogate_rewards": "surrogate",
     "train_many": "q_learning",
 }
 
@@ -86,6 +89,7 @@ __all__ = [
     "SLearner",
     "SquareCB",
     "Structured",
+    "Surrogate",
     "SurvivalRule",
     "TLearner",
     "TrainReport",
@@ -95,6 +99,7 @@ __all__ = [
     "make",
     "names",
     "objective_weights",
+    "surrogate_rewards",
     "train",
     "train_many",
 ]

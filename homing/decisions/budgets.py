@@ -13,15 +13,15 @@ from homing.decisions.decision import Decision, GuardHit
 from homing.decisions.ledger import LedgerTransaction, LedgerView
 from homing.decisions.requests import DecideRequest
 from homing.errors import InvalidInputError, describe
-from homing.planning.pacing import Pacer, RemainingRatio
+from homing.planning.pacing import SLICES, Pacer, RemainingRatio, slice_of
 from homing.planning.prices import Prices, uses_of
 from homing.policies import PolicyArtifact
 from homing.policies.priced import can_be_priced
 
 #: Stands in receipts and metrics as the guard of a hard stop.
 GUARD = "budget"
-#: Under this name the ledger counts requests; no budget has it.
-REQUESTS = ""
+#: Under these names the ledger counts the requests of each slice of the horizon; no budget has such a name.
+REQUESTS = tuple(f" {number}" for number in range(SLICES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,8 @@ class Account:
         self._uses = [budgets.uses(*row) for row in zip(requests, times, values, strict=True)]
         self._signed: dict[int, NDArray[np.float64]] = {}
         self._used: dict[str, NDArray[np.float64]] = {}
-        self._requests: dict[str, float] = {}
+        self._slices = [slice_of(budgets.prices.elapsed(at)) for at in times]
+        self._requests: dict[str, NDArray[np.float64]] = {}
         self._new: dict[str, NDArray[np.float64]] = {}
 
     def rounds(self, rounds: Iterable[list[int]], ledger: LedgerView) -> Iterator[list[int]]:
@@ -139,8 +140,8 @@ class Account:
         for period in dict.fromkeys(self._periods):
             known = ledger.used(period)
             self._used[period] = np.array([known.get(name, 0.0) for name in names])
-            self._requests[period] = known.get(REQUESTS, 0.0)
-            self._new[period] = np.zeros(len(names) + 1)
+            self._requests[period] = np.array([known.get(name, 0.0) for name in REQUESTS])
+            self._new[period] = np.zeros(len(names) + SLICES)
         for rows in rounds:
             if len(rows) == 1 or self._room_for_all(rows):
                 yield rows
@@ -170,11 +171,13 @@ class Account:
         out = np.zeros((len(rows), width))
         for j, i in enumerate(rows):
             period = self._periods[i]
+            came, now = self._requests[period], self._slices[i]
             signed = pacer.signed(
                 prices,
                 elapsed=prices.elapsed(self._times[i]),
-                requests=self._requests[period],
+                requests=float(came.sum()),
                 used=self._used[period],
+                recent=float(came[max(0, now - 1) : now + 1].sum()),
             )
             self._signed[i] = signed
             out[j, : len(self._uses[i])] = self._uses[i] @ signed
@@ -185,8 +188,9 @@ class Account:
         period = self._periods[row]
         uses = self._uses[row][decision.action]
         self._used[period] = self._used[period] + uses
-        self._requests[period] += 1.0
-        self._new[period] += np.append(uses, 1.0)
+        self._requests[period][self._slices[row]] += 1.0
+        self._new[period][: len(uses)] += uses
+        self._new[period][len(uses) + self._slices[row]] += 1.0
         signed = self._signed.get(row)
         if signed is None or decision.slice != "policy":
             return decision
@@ -196,7 +200,7 @@ class Account:
 
     def close(self, ledger: LedgerTransaction) -> None:
         """Write what was used."""
-        names = [*(item.name for item in self._budgets.prices.budgets), REQUESTS]
+        names = [*(item.name for item in self._budgets.prices.budgets), *REQUESTS]
         for period, units in self._new.items():
             ledger.use(period, dict(zip(names, units.tolist(), strict=True)))
 

@@ -47,8 +47,9 @@ class PricedBudget:
 
     def __post_init__(self) -> None:
         where = f"budgets[{self.name!r}]"
-        if not self.name or not isinstance(self.name, str):
-            raise InvalidInputError(describe("budget.name", self.name, "must be a text that is not empty"))
+        if not isinstance(self.name, str) or not self.name or self.name != self.name.strip():
+            bound = "must be a text that is not empty, without space around it"
+            raise InvalidInputError(describe("budget.name", self.name, bound))
         for name in ("limit", "price", *(["planned"] if self.planned is not None else [])):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:

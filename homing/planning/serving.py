@@ -12,7 +12,7 @@ from homing.checks import check_positive, check_shape
 from homing.errors import InvalidInputError, describe
 from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray, Layout, lay_out
-from homing.planning.pacing import Pacer, RemainingRatio
+from homing.planning.pacing import Pacer, RemainingRatio, since
 from homing.planning.prices import Prices
 from homing.planning.problem import PlanningProblem
 from homing.planning.solver import solve
@@ -109,7 +109,9 @@ def replay(
     path = []
     for begin in range(0, n, length):
         end = min(n, begin + length)
-        signed = pace.signed(prices, elapsed=float(clock[begin]), requests=float(begin), used=used[rows.of_limit])
+        now = float(clock[begin])
+        recent = float(begin - np.searchsorted(clock, since(now)))
+        signed = pace.signed(prices, elapsed=now, requests=float(begin), used=used[rows.of_limit], recent=recent)
         path.append((begin / n, tuple(signed.tolist())))
         more, count = serve(
             layout.offsets, layout.value, layout.cell, layout.costs, begin, end, rows.tables(_of_rows(layout, signed)),

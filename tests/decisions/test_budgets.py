@@ -12,6 +12,7 @@ import pytest
 from homing.decisions import Budgets, DecisionService, SqliteLedger
 from homing.errors import CorruptFileError, InvalidInputError
 from homing.planning import FixedPrices, PricedBudget, Prices
+from homing.planning.pacing import slice_of
 from homing.policies import EpsilonGreedyPolicy, GreedyPolicy, SendIfPolicy, SoftmaxPolicy, UniformPolicy
 
 PUSH = {"channel": "push"}
@@ -115,8 +116,28 @@ def test_one_batch_does_not_exceed_what_is_left(make_service, artifact, budgets_
     made = service.decide_many(requests)
     assert [d.action for d in made] == [1, 1] + [0] * 8  # a third would make 1.5
     assert "risk: 0.4 of 1.4 left, 0.5 needed" in made[2].guards[1][0].reason
+    part = f" {slice_of(budgets.prices.elapsed(made[0].decided_at))}"
     with service.ledger.transaction() as tx:
-        assert tx.used(budgets.prices.period(made[0].decided_at)) == {"": 10.0, "push": 2.0, "risk": 1.0}
+        assert tx.used(budgets.prices.period(made[0].decided_at)) == {part: 10.0, "push": 2.0, "risk": 1.0}
+
+
+def test_a_pacer_is_told_what_came_in_all_and_of_late(make_service, artifact, request_of, now):
+    """Slices of an even day are hours: of late is since the hour before the present one began."""
+    told = []
+
+    class Listens:
+        def signed(self, prices, *, elapsed, requests, used, recent=None):
+            told.append((elapsed, requests, recent))
+            return prices.signed
+
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    budgets = Budgets(Prices((PricedBudget("push", 9, 0.0, PUSH),), midnight), Listens())
+    for hour in (0.5, 1.25, 1.75, 2.5, 6.0):
+        at = midnight + timedelta(hours=hour)
+        make_service(policy=artifact(policy=GreedyPolicy(Scores())), budgets=budgets, clock=lambda at=at: at).decide(
+            request_of("u", n=1)
+        )  # fmt: skip
+    assert told == [(0.5 / 24, 0, 0), (1.25 / 24, 1, 1), (1.75 / 24, 2, 2), (2.5 / 24, 3, 2), (0.25, 4, 0)]
 
 
 def test_many_deciders_share_one_budget(tmp_path, artifact, budgets_of, request_of, now):

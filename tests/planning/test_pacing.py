@@ -25,6 +25,7 @@ from homing.planning import (
     replay,
     solve,
 )
+from homing.planning.pacing import since
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -73,16 +74,57 @@ def test_the_remaining_ratio_by_hand():
     one = prices_of(PricedBudget("b", 100, 0.5, elasticity=2.0))
     got = RemainingRatio().signed(one, elapsed=0.5, requests=500, used=np.array([60.0]))
     assert got == pytest.approx([0.6 * math.sqrt(1.25) - 0.1])
-    # Twice the traffic for a quarter's power: needed = 50 · 2^(1/4), up to the prior.
-    twice = RemainingRatio(prior=1e-9).signed(one, elapsed=0.5, requests=1000, used=np.array([50.0]))
-    assert twice == pytest.approx([0.6 * 2.0 ** (0.25 / 2) - 0.1])
+    # Twice the traffic, which goes on: needed = 100, up to the prior.
+    twice = RemainingRatio(prior=1e-9, returns=0.0).signed(one, elapsed=0.5, requests=1000, used=np.array([50.0]))
+    assert twice == pytest.approx([0.6 * math.sqrt(2.0) - 0.1])
+
+
+def test_what_is_still_to_come_by_hand():
+    """0.35 of the forecast at noon: 0.35 more if the rate goes on, 0.65 if it is made up for, at 1.3 times the rate.
+
+    With a spread of ln 1.3 the odds of the second are 0.5 · e^(−1/2) = 0.303265, its share 0.232696, and
+    0.5 · 1.3^0.232696 · 0.7^0.767304 = 0.404229."""
+    late = 0.7 * 1000 / 24  # the slice before noon has begun at 11
+    pacer = RemainingRatio(returns=0.5, spread=math.log(1.3), prior=1e-9)
+    at_noon = {"elapsed": 0.5, "requests": 350.0, "recent": late}
+    assert pacer.still_to_come(1000.0, **at_noon) == pytest.approx(0.404229, abs=1e-6)
+    assert RemainingRatio(returns=0.0, prior=1e-9).still_to_come(1000.0, **at_noon) == pytest.approx(0.35)
+    sure = RemainingRatio(returns=1 - 1e-9, prior=1e-9).still_to_come(1000.0, **at_noon)
+    assert sure == pytest.approx(0.65)
+    # 100 that the forecast counts for, against 41.7 expected: 29.2 came of late, and at 450/600 all day.
+    wary = RemainingRatio(returns=0.0, prior=100.0).still_to_come(1000.0, **at_noon)
+    assert wary == pytest.approx(0.5 * (late + 75.0) / (1000 / 24 + 100.0))
+    assert pacer.still_to_come(1000.0, elapsed=1.0, requests=350.0, recent=0.0) == 0.0
+
+
+@pytest.mark.parametrize("returns", [0.0, 0.3, 0.9])
+def test_after_a_turn_both_reasons_say_the_same(returns):
+    """0.35 until noon, 1.3 times the forecast's rate since: 0.52 are left at 0.6, whatever was believed before."""
+    pacer = RemainingRatio(returns=returns, prior=1e-9)
+    begin = since(0.6)  # 13 / 24
+    got = pacer.still_to_come(1e4, elapsed=0.6, requests=4800.0, recent=1.3e4 * (0.6 - begin))
+    assert got == pytest.approx(0.52)
+
+
+@given(st.floats(0.02, 0.98), st.floats(0.3, 2.0))
+def test_requests_that_were_fewer_or_early_are_less_likely_to_be_made_up_for_as_the_day_ends(elapsed, rate):
+    """The estimate lies between what both reasons say, and comes to the rate of late."""
+    pacer = RemainingRatio(prior=1e-9)
+    come = {"requests": 1e6 * rate * elapsed, "recent": 1e6 * rate * (elapsed - since(elapsed))}
+    got = pacer.still_to_come(1e6, elapsed=elapsed, **come)
+    goes_on, made_up = rate * (1 - elapsed), max(1 - rate * elapsed, 1e-3 * (1 - elapsed))
+    assert min(goes_on, made_up) * (1 - 1e-9) <= got <= max(goes_on, made_up) * (1 + 1e-9)
+    last = pacer.still_to_come(
+        1e6, elapsed=0.999, requests=1e6 * rate * 0.999, recent=1e6 * rate * (0.999 - since(0.999))
+    )
+    assert last == pytest.approx(0.001 * rate, rel=2e-2)
 
 
 def test_what_budgets_share_moves_them_along_the_schedule():
     """Both are used up so far that t = ln 1.25: T = t, and the schedule at 1.25³ of the traffic is the price."""
     schedule = ((1.0, (0.5, 0.2)), (1.25**3, (0.8, 0.6)), (10.0, (2.0, 2.0)))
     two = prices_of(PricedBudget("a", 100, 0.5), PricedBudget("b", 10, 0.2), schedule=schedule)
-    got = RemainingRatio().signed(two, elapsed=0.5, requests=500, used=np.array([60.0, 6.0]))
+    got = RemainingRatio(common=3.0).signed(two, elapsed=0.5, requests=500, used=np.array([60.0, 6.0]))
     assert got == pytest.approx([0.8, 0.6])
 
 
@@ -93,10 +135,12 @@ def test_a_free_budget_gets_a_price_only_when_it_runs_short():
     assert at(free, elapsed=0.5, requests=500, used=np.array([80.0]))[0] > 0  # 20 left for 30
 
 
-@given(st.floats(0, 1), st.floats(0, 1e6), st.floats(0, 1e6), st.sampled_from(list(PACERS)))
-def test_prices_are_finite_whatever_happened(elapsed, requests, used, pacer):
+@given(st.floats(0, 1), st.floats(0, 1e6), st.floats(0, 1), st.floats(0, 1e6), st.sampled_from(list(PACERS)))
+def test_prices_are_finite_whatever_happened(elapsed, requests, late, used, pacer):
     both = prices_of(PricedBudget("b", 100, 0.5), PricedBudget("f", 0, 0.5, floor=True), PricedBudget("z", 0, 0.0))
-    got = PACERS[pacer].signed(both, elapsed=elapsed, requests=requests, used=np.full(3, used))
+    got = PACERS[pacer].signed(
+        both, elapsed=elapsed, requests=requests, used=np.full(3, used), recent=late * requests
+    )  # fmt: skip
     assert np.isfinite(got).all()
     assert got[0] >= 0 >= got[1]
 
@@ -130,19 +174,23 @@ def published():
 
 
 @pytest.mark.parametrize(
-    ("traffic", "bar"), [(1.0, 0.99), (1.3, 0.985), (0.7, 0.985)], ids=["as forecast", "+30%", "-30%"]
+    ("traffic", "early", "bar"),
+    [(1.0, 0.5, 0.99), (1.3, 0.5, 0.98), (0.7, 0.5, 0.98), (1.0, 0.35, 0.98), (1.0, 0.65, 0.98)],
+    ids=["as forecast", "+30%", "-30%", "late", "early"],
 )
-def test_a_day_comes_near_to_hindsight_and_keeps_every_budget(published, traffic, bar):
+def test_a_day_comes_near_to_hindsight_and_keeps_every_budget(published, traffic, early, bar):
     """The noise of a budget of B units is about 1/√B of it, and value is lost in proportion where prices stand still:
     5 % of budgets of 400 to 1,200. Pacing leaves a fraction of that; at 150,000 requests it is below 0.2 %."""
-    stream = stream_of(int(8000 * traffic), 2, LIMITS)
-    done = replay(stream, published)
+    n = int(8000 * traffic)
+    stream, first = stream_of(n, 2, LIMITS), int(early * n)
+    clock = np.concatenate([np.arange(first) / first / 2, 0.5 + np.arange(n - first) / (n - first) / 2])
+    done = replay(stream, published, elapsed=clock)
     assert bar <= done.share <= 1.0
     for limit in LIMITS:
         assert done.used[limit.label] <= limit.limit
-    fixed = replay(stream, published, FixedPrices(), hindsight=done.hindsight)
-    assert fixed.share < done.share
-    again = replay(stream, published, hindsight=done.hindsight)
+    if traffic != 1.0:
+        assert replay(stream, published, FixedPrices(), hindsight=done.hindsight).share < done.share
+    again = replay(stream, published, elapsed=clock, hindsight=done.hindsight)
     assert again == done  # nothing in it is left to chance
 
 
@@ -226,5 +274,5 @@ def test_what_cannot_be_replayed_is_refused(published):
 def test_settings_have_bounds(keys):
     with pytest.raises(InvalidInputError, match=r"step == 0\.0, must be a finite number > 0"):
         MirrorDescent(**keys)
-    with pytest.raises(InvalidInputError, match=r"trust == 2.0, must be in \(0, 1\]"):
-        RemainingRatio(trust=2.0)
+    with pytest.raises(InvalidInputError, match=r"returns == 1.0, must be in \[0, 1\)"):
+        RemainingRatio(returns=1.0)

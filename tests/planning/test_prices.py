@@ -128,6 +128,8 @@ def test_what_is_no_file_of_prices_is_refused(tmp_path):
         ({"counts": {"channel": ()}}, r"budgets\['b'\].counts.channel == \(\), must be a text, or several"),
         ({"amount": "cents"}, r"budgets\['b'\].amount == 'cents', must be feature.NAME or objective.NAME"),
         ({"elasticity": 0.0}, r"budgets\['b'\].elasticity == 0.0, must be a finite number > 0"),
+        ({"name": ""}, r"budget.name == '', must be a text that is not empty, without space around it"),
+        ({"name": " 7"}, r"budget.name == ' 7', must be a text that is not empty, without space around it"),
     ],
 )
 def test_a_wrong_budget_cannot_be_built(keys, message):

@@ -22,6 +22,8 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "outcomes": ("Outcomes received: accepted, duplicate or conflict.", ("result",)),
     "policy_refreshes": ("Times that another champion was taken over.", ()),
     "policy_refresh_failures": ("Lookups of the champion that failed; the old policy goes on.", ()),
+    "prices_refreshes": ("Times that other prices were taken over.", ()),
+    "prices_refresh_failures": ("Lookups of the prices that failed; the old ones go on.", ()),
     "exported_rows": ("Rows exported to the decision log, by table.", ("table",)),
     "export_failures": ("Exports that failed; the rows stay in the ledger.", ()),
 }

@@ -1,4 +1,4 @@
-"""Everything that one serving process runs: the decision service, the champion's refresh, the log's export."""
+"""Everything that one serving process runs: the decision service, the refresh of what it serves, the log's export."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import socket
 import threading
 from datetime import timedelta
 
-from homing.decisions import DecisionService, ExportCounts, GuardRules, SqliteLedger, export
-from homing.errors import InvalidInputError, describe
+from homing.decisions import Budgets, DecisionService, ExportCounts, GuardRules, SqliteLedger, export
+from homing.errors import HomingError, InvalidInputError, describe
+from homing.planning import Prices, load_prices
 from serving.champion import ChampionSource, Repeater
 from serving.settings import Settings
 
@@ -19,7 +20,7 @@ class Runtime:
     """Built from settings; `start` begins the background work, `close` ends it with a last export.
 
     Raises:
-        HomingError: if the champion cannot be loaded or a setting is wrong.
+        HomingError: if the champion or the prices cannot be loaded or do not fit each other, or a setting is wrong.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,12 +33,14 @@ class Runtime:
         rules = GuardRules() if settings.guards is None else GuardRules.from_yaml(settings.guards)
         self._source = ChampionSource(settings)
         self.champion = self._source.load()
+        self.prices = self._published()
         self.ledger = SqliteLedger(settings.ledger)
         self.service = DecisionService(
             self.champion.artifact,
             rules.guards(),
             self.ledger,
             version=self.champion.version,
+            budgets=None if self.prices is None else Budgets(self.prices),
             uniform_share=rules.uniform_share,
             holdout_share=rules.holdout_share,
             salt=rules.salt,
@@ -51,7 +54,7 @@ class Runtime:
         )
 
     def start(self) -> None:
-        """Begin to follow the champion and to export."""
+        """Begin to follow champion and prices, and to export."""
         for repeater in self._repeaters:
             repeater.start()
 
@@ -66,15 +69,40 @@ class Runtime:
         self.ledger.close()
 
     def refresh(self) -> bool:
-        """Serve the champion of this moment; says whether it is another one than before."""
+        """Serve the champion and the prices of this moment; says whether either is another one than before.
+
+        Both are replaced together, so that prices made for a new champion wait for it, and it for them.
+
+        Raises:
+            HomingError: if the champion cannot be loaded, or it and the prices do not fit each other; both old ones go
+                on.
+        """
         found = self._source.load(self.champion)
-        if found is self.champion:
+        try:
+            prices = self._published()
+        except HomingError as error:  # the old prices are still today's budgets
+            self.service.tally.add("prices_refresh_failures")
+            logger.warning("prices not taken over: %s", error)
+            prices = self.prices
+        if found is self.champion and prices == self.prices:
             return False
-        self.service.replace_policy(found.artifact, found.version)
-        self.champion = found
-        self.service.tally.add("policy_refreshes")
-        logger.info("now serving %s", self.service.model.label)
+        self.service.replace_policy(found.artifact, found.version, budgets=None if prices is None else Budgets(prices))
+        if found is not self.champion:
+            self.service.tally.add("policy_refreshes")
+        if prices is not None and prices != self.prices:
+            self.service.tally.add("prices_refreshes")
+        self.champion, self.prices = found, prices
+        logger.info("now serving %s%s", self.service.model.label, "" if prices is None else f" at {prices.version}")
         return True
+
+    def _published(self) -> Prices | None:
+        """The prices of this moment.
+
+        Raises:
+            ArtifactError: if the file is missing, damaged, of another format or not the one that is asked for.
+        """
+        path = self.settings.prices
+        return None if path is None else load_prices(path, digest=self.settings.prices_digest or None)
 
     def export(self) -> ExportCounts:
         """Write what is new in the ledger into the log."""
@@ -92,6 +120,7 @@ class Runtime:
             "policy": model.label,
             "digest": self.champion.digest,
             "alias": self.settings.alias,
+            "prices": None if self.prices is None else self.prices.version,
             "objectives": list(model.artifact.objectives),
             "context": context,
             "candidate_features": candidate,

@@ -34,6 +34,9 @@ class Settings(BaseModel):
         log_dir: where decisions and outcomes are exported to, in format 1.
         export_seconds: how often; 0 for at shutdown only.
         guards: YAML file of `homing.decisions.GuardRules`; None for consent and expiry alone.
+        prices: file that a plan's prices were published to (`homing plan`, or a pipeline's `publish_to`); followed when
+            it is replaced. None for no population budgets.
+        prices_digest: SHA-256 that the prices must have; "" for whatever is published.
         token_file: a file with the bearer token that callers must send; None for no authentication.
         allow_anonymous: lets it listen beyond loopback without a token (behind a proxy that authenticates).
         host, port: where it listens.
@@ -52,6 +55,8 @@ class Settings(BaseModel):
     log_dir: Path = Path("runs/serving/log")
     export_seconds: Annotated[float, Field(ge=0)] = 60.0
     guards: Path | None = None
+    prices: Path | None = None
+    prices_digest: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     token_file: Path | None = None
     allow_anonymous: bool = False
     host: str = "127.0.0.1"
@@ -78,6 +83,9 @@ class Settings(BaseModel):
         if "registry" not in values:
             step = "Set it to folder:PATH or mlflow+sqlite:///PATH; `make run` makes one."
             raise InvalidInputError(describe("HOMING_REGISTRY", None, "is required", step))
+        if "prices_digest" in values and "prices" not in values:
+            step = "Set it to the file that has this digest, or unset HOMING_PRICES_DIGEST."
+            raise InvalidInputError(describe("HOMING_PRICES", None, "is required", step))
         try:
             return cls.model_validate(values)
         except ValidationError as error:

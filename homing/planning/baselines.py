@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray, IntArray, Layout
 
 
-def greedy_value(layout: Layout) -> float:
+def greedy_value(layout: Layout, rank: NDArray[np.uint8] | None = None) -> float:
     """Value if candidates are taken by falling value, each while its user is free and its budgets have room.
 
     A user gets up to the problem's cap; hours between messages and exclusions are kept. Floors are not looked at.
+
+    Args:
+        layout: the problem.
+        rank: (N,) classes: those of lower numbers are taken first; None for one class.
     """
-    return _taken(layout, np.argsort(-layout.value, kind="stable"), layout.rows.ceiling)[0]
+    order = np.argsort(-layout.value, kind="stable") if rank is None else np.lexsort((-layout.value, rank))
+    return _taken(layout, order, layout.rows.ceiling)[0]
 
 
-def first_come_value(layout: Layout) -> float:
+def first_come_value(layout: Layout, rank: NDArray[np.uint8] | None = None) -> float:
     """Value if users come one after the other, and each takes what is worth most among what still has room."""
-    return _taken(layout, _by_user(layout), layout.rows.ceiling)[0]
+    order = _by_user(layout) if rank is None else np.lexsort((-layout.value, rank, _user(layout)))
+    return _taken(layout, order, layout.rows.ceiling)[0]
 
 
 def unlimited(layout: Layout) -> tuple[float, FloatArray]:

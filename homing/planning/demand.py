@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from homing.planning.compiled import compiled
-from homing.planning.layout import FloatArray, lay_out
+from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.solver import solve
 
@@ -38,16 +38,23 @@ def demand_of(problem: PlanningProblem, prices: FloatArray, threads: int = 0) ->
     np.add.at(of_row, rows.of_limit, prices)
     worth = np.empty(problem.n_candidates)
     after_prices(layout.value, layout.cell, layout.costs, rows.tables(of_row), worth)
-    free = replace(problem, user=UserOffsets(problem.offsets), value=worth.astype(np.float32), budgets=(), floors=())
+    free = replace(problem, user=UserOffsets(problem.offsets), value=worth.astype(np.float32), budgets=(), floors=(),
+                   priorities=())  # fmt: skip
     chosen = solve(free, threads=threads).chosen
-    cells = len(rows.start) - 1
-    cell = layout.cell[chosen].astype(np.int64)
-    counted = np.array([np.bincount(cell, column, minlength=cells)
-                        for column in (np.ones(len(chosen)), *layout.costs[:, chosen].astype(np.float64))])  # fmt: skip
-    used: FloatArray = rows.usage(counted)[rows.of_limit]
+    used = use_of(layout, chosen)
     # A candidate that was passed over for rounding was worth at most one unit in the last place more.
     slack = float(np.finfo(np.float32).eps) * float(np.abs(worth[chosen]).sum())
     return float(worth[chosen].sum()) + slack, used
+
+
+def use_of(layout: Layout, chosen: IntArray) -> FloatArray:
+    """Units of each limit (b,) that candidate rows use."""
+    rows = layout.rows
+    cells = len(rows.start) - 1
+    cell = layout.cell[chosen].astype(np.int64)
+    weights = (np.ones(len(chosen)), *layout.costs[:, chosen].astype(np.float64))
+    out: FloatArray = rows.usage(np.array([np.bincount(cell, w, minlength=cells) for w in weights]))[rows.of_limit]
+    return out
 
 
 @compiled

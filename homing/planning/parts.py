@@ -48,10 +48,12 @@ class Part:
             return table
         mine = table[user][-1]
         for where in self.after:
-            more = _group(where, columns)
-            same = pc.fill_null(pc.equal(more[user], mine), False)
+            # Where nobody is cut in two the next group's other columns are not read.
+            same = pc.fill_null(pc.equal(_group(where, [user])[user], mine), False)
             count = pc.index(same, False).as_py()
-            table = pa.concat_tables([table, more if count < 0 else more.slice(0, count)])
+            if count:
+                more = _group(where, columns)
+                table = pa.concat_tables([table, more if count < 0 else more.slice(0, count)])
             if count >= 0:
                 break
         return table.combine_chunks()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import HomingError, describe
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,36 @@ class LimitUse:
         }
 
 
+@dataclass(frozen=True)
+class PriorityClass:
+    """What one class of a problem with priorities gets.
+
+    Attributes:
+        name: what it selects.
+        value: Σ value over what it is sent.
+        upper_bound: no plan that sends the classes before it what this one does is worth more in this class. It may
+            send this class and the next others, and must leave room for all floors.
+        messages: sent.
+        prices: (limits,) signed as in `Plan`, of what the classes before it leave.
+    """
+
+    name: str
+    value: float
+    upper_bound: float
+    messages: int
+    prices: tuple[float, ...]
+
+    @property
+    def gap(self) -> float:
+        """The most that is lost in this class, as a share of its bound; 0 where there is nothing to win."""
+        return max(0.0, self.upper_bound - self.value) / abs(self.upper_bound) if self.upper_bound else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        numbers = {name: getattr(self, name) for name in ("name", "value", "upper_bound", "gap", "messages")}
+        return {**numbers, "prices": list(self.prices)}
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Who gets what, and how far from the best possible plan that can be.
@@ -64,11 +91,14 @@ class Plan:
         prices: (limits,) what one unit of each limit takes off a candidate's value: >= 0 for budgets, <= 0 for floors;
             in the order of `problem.limits`.
         value: Σ value over the chosen.
-        upper_bound: no plan is worth more (weak duality at `prices`).
+        upper_bound: no plan is worth more (weak duality at `prices`). With priorities the sum of the classes' bounds:
+            of plans that put the first class first, and so on, as this one does.
         usage: each limit's use and price, in the same order.
         n_users: users planned for.
         n_silent: of these, who gets nothing.
         n_repaired: users who do not get what is best for them at these prices, so that limits hold.
+        classes: each class's part, by falling priority; () without priorities. `prices` are then each limit's in the
+            first class that would use one more unit of it.
     """
 
     chosen: NDArray[np.int64]
@@ -79,6 +109,7 @@ class Plan:
     n_users: int
     n_silent: int
     n_repaired: int
+    classes: tuple[PriorityClass, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -103,6 +134,7 @@ class Plan:
             "n_repaired": self.n_repaired,
             "binding": list(self.binding),
             "limits": [item.to_dict() for item in self.usage],
+            **({"classes": [item.to_dict() for item in self.classes]} if self.classes else {}),
         }
 
     def __str__(self) -> str:
@@ -110,6 +142,11 @@ class Plan:
             f"value {self.value:.6g}, at most {self.upper_bound:.6g} possible (gap {self.gap:.1e})",
             f"{len(self.chosen):,} messages to {self.n_users - self.n_silent:,} of {self.n_users:,} users, "
             f"{self.n_repaired:,} of them other than their prices say",
+        ]
+        lines += [
+            f"{i + 1}. {item.name}: value {item.value:.6g}, at most {item.upper_bound:.6g} possible beside what goes "
+            f"before (gap {item.gap:.1e}), {item.messages:,} messages"
+            for i, item in enumerate(self.classes)
         ]
         lines += [
             f"{item.name}: {item.used:.6g} of {'at least' if item.floor else 'at most'} {item.limit:.6g}"

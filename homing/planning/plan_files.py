@@ -70,8 +70,11 @@ def plan_from_file(
     return found
 
 
-def write_plan(problem: PlanningProblem, plan: Plan, path: Path) -> None:
-    """Who gets what: a row a message, with its user, its row among the candidates, its value and its codes."""
+def write_plan(problem: PlanningProblem, plan: Plan, path: Path, *, first: int = 0) -> None:
+    """Who gets what: a row a message, with its user, its row among the candidates, its value and its codes.
+
+    Where the problem is a part, `first` candidates stand before it.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -79,7 +82,7 @@ def write_plan(problem: PlanningProblem, plan: Plan, path: Path) -> None:
     ids = problem.user.ids if isinstance(problem.user, UserOffsets) else np.asarray(problem.user)[problem.offsets[:-1]]
     columns: dict[str, Any] = {
         "user": user if ids is None else ids[user],
-        "candidate": plan.chosen,
+        "candidate": plan.chosen + first,
         "value": problem.value[plan.chosen],
     }
     for name, column in problem.codes.items():

@@ -9,6 +9,7 @@ from typing import Any
 from homing.planning.baselines import first_come_value, greedy_value, unlimited
 from homing.planning.layout import lay_out
 from homing.planning.plan import Plan
+from homing.planning.priorities import ranks
 from homing.planning.problem import PlanningProblem
 from homing.planning.silence import Silence, why_silent
 from homing.planning.sweeping import FACTORS, Sweep, sweep
@@ -20,7 +21,7 @@ class PlanReport:
 
     Attributes:
         plan: with its certificate.
-        greedy: value of taking candidates by falling value within the same budgets.
+        greedy: value of taking candidates by falling value, class by class, within the same budgets.
         first_come: value of serving users as they come, each with the best that still has room.
         unlimited: value if there were no budgets: what everybody would get on their own.
         wanted: limit → units that would be used then.
@@ -89,13 +90,14 @@ def report(
     """
     layout = lay_out(problem)
     free, used = unlimited(layout)
+    rank = ranks(problem) if problem.priorities else None
     if sweeps is None:
         dearest = max(plan.usage, key=lambda item: item.price * item.limit, default=None)
         sweeps = [dearest.name] if dearest is not None else []
     return PlanReport(
         plan=plan,
-        greedy=greedy_value(layout),
-        first_come=first_come_value(layout),
+        greedy=greedy_value(layout, rank),
+        first_come=first_come_value(layout, rank),
         unlimited=free,
         wanted={
             item.name: float(used[row]) for item, row in zip(plan.usage, layout.rows.of_limit.tolist(), strict=True)

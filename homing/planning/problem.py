@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from homing.checks import check_shape
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.planning.limits import Budget, Floor, Limit
+from homing.planning.limits import Budget, Floor, Limit, Selection
 
 _SORT = "Sort the candidates by user; a stable sort keeps their order within each user."
 
@@ -70,6 +70,9 @@ class PlanningProblem:
         names: column → names of its codes 0, 1, …: limits may then use the names, and a code beyond them is an error.
         min_gap_hours: chosen candidates of a user are at least so far apart in `codes["hour"]`.
         exclusive: code columns of which a user gets each value at most once, ("campaign",) say.
+        priorities: classes of candidates, each as a limit's `where`, `[{"campaign": "security"}, {"tier": "gold"}]`:
+            the value of the first class is not given up for the next, and so on. What matches several belongs to the
+            first of them, what matches none comes last.
 
     Raises:
         InvalidInputError: naming the row, if a value or cost is not finite, a cost or code is negative, a code has no
@@ -103,6 +106,7 @@ class PlanningProblem:
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     min_gap_hours: int = 0
     exclusive: Sequence[str] = ()
+    priorities: Sequence[Mapping[str, Selection]] = ()
     offsets: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -129,7 +133,9 @@ class PlanningProblem:
         for column in (*self.exclusive, *(["hour"] if self.min_gap_hours else [])):
             if column not in self.codes:
                 raise unknown_name("code column", column, self.codes, "Add it to codes.")
+        put("priorities", tuple(dict(where) for where in self.priorities))
         self._check_limits()
+        self._check_priorities()
         if self.max_per_user > 1 and not self.exclusive and not self.min_gap_hours:
             self._check_twins()
 
@@ -226,6 +232,16 @@ class PlanningProblem:
                 raise InvalidInputError(
                     describe(f"floor {floor.label!r}", floor.limit, bound, "Lower the floor or raise the budget.")
                 )
+
+    def _check_priorities(self) -> None:
+        if len(self.priorities) > 100:
+            raise InvalidInputError(describe("len(priorities)", len(self.priorities), "must be <= 100"))
+        for i, where in enumerate(self.priorities):
+            if not where:
+                raise InvalidInputError(
+                    describe(f"priorities[{i}]", where, "must name a column", "Leave out the last.")
+                )
+            self.selected(Limit(0, where, name=f"priorities[{i}]"))
 
     def _check_twins(self) -> None:
         from homing.planning.scanning import first_twin

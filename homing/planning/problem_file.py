@@ -79,6 +79,7 @@ class ProblemFile(_Strict):
       - {limit: 150, cost: opt_outs}
     floors:
       - {limit: 500, where: {campaign: launch}, name: launch}
+    priorities: [{campaign: security}]  # what goes before all others, whatever it costs them
     sweep: opt_outs                     # the limit whose trade-off curve is drawn; the dearest one if left out
     horizon: {start: 2026-11-23T00:00:00Z, hours: 24}
     ```
@@ -95,6 +96,7 @@ class ProblemFile(_Strict):
     max_per_user: int = Field(default=1, ge=1, le=64)
     min_gap_hours: int = Field(default=0, ge=0)
     exclusive: list[str] = Field(default_factory=list)
+    priorities: list[dict[str, str | int | list[str] | list[int]]] = Field(default_factory=list)
     budgets: list[LimitItem] = Field(default_factory=list)
     floors: list[LimitItem] = Field(default_factory=list)
     sweep: str | None = None
@@ -167,6 +169,7 @@ class ProblemFile(_Strict):
             names=names,
             min_gap_hours=self.min_gap_hours,
             exclusive=self.exclusive,
+            priorities=self.priorities,
         )
 
     @property

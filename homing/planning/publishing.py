@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.checks import check_one_of, check_positive
+from homing.errors import InvalidInputError, describe
 from homing.planning.layout import lay_out
 from homing.planning.limits import Limit
 from homing.planning.plan import Plan, UnmetFloorsError
@@ -62,6 +63,7 @@ def publish(
         seed: of the sample.
 
     Raises:
+        InvalidInputError: if the problem has priorities, which no price keeps.
         UnknownNameError: if a limit counts a column that no request has.
 
     Example:
@@ -73,6 +75,10 @@ def publish(
         >>> prices.budgets[0].name, dict(prices.budgets[0].counts), 2.0 <= prices.budgets[0].price <= 3.0
         ('channel=push', {'channel': 'push'}, True)
     """
+    if problem.priorities:
+        bound = "cannot be kept by prices, which weigh candidates of all classes against each other"
+        step = "Send what the plan says, or plan without priorities, with floors say."
+        raise InvalidInputError(describe("priorities", list(problem.priorities), bound, step))
     total = check_positive("requests", max(1, problem.n_users) if requests is None else requests)
     check_positive("sum of traffic", float(np.sum(traffic)))
     some, share = sampled(problem, sample, np.random.default_rng(seed))

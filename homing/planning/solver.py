@@ -80,6 +80,10 @@ def solve(
         >>> plan.chosen.tolist(), round(plan.value, 3), plan.gap < 1e-6
         ([1, 2], 0.7, True)
     """
+    if problem.priorities:
+        from homing.planning.priorities import solve_in_order
+
+        return solve_in_order(problem, warm_start=warm_start, seed=seed, threads=threads)
     layout = lay_out(problem)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         return _Search(problem, layout, np.random.default_rng(seed), pool).plan(warm_start)

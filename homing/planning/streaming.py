@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,19 +24,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.engines import Engine, get_engine
+from homing.errors import InvalidInputError, describe
+from homing.planning.answers import Answers, within
 from homing.planning.demand import demand_of
 from homing.planning.parts import Part, parts_of
-from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan, UnmetFloorsError
-from homing.planning.plan_files import write_plan
-from homing.planning.problem import PlanningProblem, UserOffsets
-from homing.planning.problem_file import ProblemFile, users_of
+from homing.planning.plan import LimitUse, UnmetFloorsError
+from homing.planning.problem import PlanningProblem
+from homing.planning.problem_file import ProblemFile
 from homing.planning.sharing import shared
 from homing.planning.solver import solve
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
-#: Looks at all parts, at most, until what they would use is within this share of every limit.
-PASSES, CLOSE = 4, 1e-4
+logger = logging.getLogger(__name__)
+#: Looks at all parts, at most, until what does not fit the limits is worth no more than this share of the bound.
+PASSES, CLOSE = 4, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,7 @@ def solve_parquet(
     engine: str | Engine = "process",
     part_rows: int = 5_000_000,
     sample_rows: int = 2_000_000,
+    warm_start: NDArray[np.float64] | None = None,
     threads: int = 0,
 ) -> StreamedPlan:
     """Plan over candidates in Parquet without ever holding more than one part of them and a sample.
@@ -97,6 +100,7 @@ def solve_parquet(
         engine: `process`, `ray`, or an object; on a cluster, paths must be the same on all machines.
         part_rows: candidates in memory at once; at least a row group.
         sample_rows: candidates of the sample.
+        warm_start: prices of an earlier plan, one for each limit: where the sample's search begins.
         threads: of each part's passes; 0 for one a core.
 
     Raises:
@@ -105,10 +109,13 @@ def solve_parquet(
     """
     path, out = Path(path), Path(out)
     file = ProblemFile.from_yaml(path)
+    if file.priorities:
+        rule = "must be none where candidates are planned part by part"
+        raise InvalidInputError(describe("priorities", file.priorities, rule, "Plan in one piece: solve."))
     folder = path.parent if data is None else Path(data)
     parts, rows = parts_of(folder / file.candidates, file.columns.wanted, part_rows)
     out.mkdir(parents=True, exist_ok=True)
-    job = _Job(file, out, min(1.0, sample_rows / rows), threads, _stamp(file, parts, sample_rows))
+    job = Answers(file, out, len(parts), min(1.0, sample_rows / rows), threads, _stamp(file, parts, sample_rows))
     run = get_engine(engine)
 
     def ask(question: Callable[[Part], T]) -> list[T]:
@@ -127,31 +134,31 @@ def solve_parquet(
     sample = file.problem_of(_tables([out / look["file"] for look in looks]), labels)
     n_users = sum(int(look["users"]) for look in looks)
     share = sample.n_users / max(1, n_users)
+    logger.info(
+        "%d candidates of %d users in %d parts, %d users in the sample", rows, n_users, len(parts), sample.n_users
+    )
     limit = np.array([item.limit for item in sample.limits], dtype=np.float64)
     budget = np.arange(len(limit)) < len(sample.budgets)
-    prices = solve(_within(sample, limit * share), threads=threads).prices
-    answers: list[dict[str, Any]] = []
-    passes = 0
+    prices = _prices(within(sample, limit * share), warm_start, threads)
     best: tuple[float, FloatArray, list[dict[str, Any]]] | None = None
-    while passes < PASSES:
-        passes += 1
+    for passes in range(1, PASSES + 1):
         answers = ask(lambda part, p=prices: job.demand(part, p, labels))  # type: ignore[misc]
         used = np.sum([answer["used"] for answer in answers], axis=0)
         bound = float(np.sum([answer["bound"] for answer in answers])) + float(prices @ limit)
         if best is None or bound < best[0]:
             best = (bound, prices, answers)
-        off = np.where(prices != 0, np.abs(used - limit), np.where(budget, used - limit, limit - used)) / np.maximum(
-            limit, 1
-        )
-        if (off <= CLOSE).all() or len(parts) == 1:
+        misfit = _misfit(prices, used, limit, budget, bound)
+        logger.info("pass %d: at most %.8g possible, use is off by %.1e of that", passes, bound, misfit)
+        if misfit <= CLOSE or len(parts) == 1 or passes == PASSES:
             break
         here = demand_of(sample, prices, threads)[1]
         target = np.maximum(here + share * (limit - used), 0.0)
-        prices = solve(_within(sample, target), threads=threads).prices
+        prices = _prices(within(sample, target), prices, threads)
     assert best is not None
     bound, prices, answers = best
     local = shared(np.array([answer["used"] for answer in answers]), limit, budget, _counted(sample))
-    made = ask(lambda part: job.plan(part, prices, local[part.number], labels))
+    first = np.concatenate([[0], np.cumsum([int(look["rows"]) for look in looks])]).tolist()
+    made = ask(lambda part: job.plan(part, first[part.number], prices, local[part.number], labels))
     total = np.sum([answer["used"] for answer in made], axis=0)
     return StreamedPlan(
         files=tuple(out / answer["file"] for answer in made),
@@ -169,104 +176,23 @@ def solve_parquet(
     )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is asked of a part; answers are small, and kept in files."""
-
-    file: ProblemFile
-    out: Path
-    fraction: float
-    threads: int
-    stamp: str
-
-    def look(self, part: Part) -> dict[str, Any]:
-        """How many users there are, the labels of text columns, and a sample of users as a file."""
-        return self._kept("look", part, b"", lambda: self._look(part))
-
-    def _look(self, part: Part) -> dict[str, Any]:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        table = self._read(part)
-        offsets, _ = users_of(table[self.file.columns.user])
-        texts = [
-            name
-            for name in (*self.file.columns.codes, *self.file.columns.segments)
-            if not pa.types.is_integer(table[name].type)
-        ]
-        rng = np.random.default_rng([self.file.seed, part.number])
-        n = len(offsets) - 1
-        chosen = np.flatnonzero(rng.random(n) < self.fraction) if self.fraction < 1 else np.arange(n)
-        lengths = np.diff(offsets)[chosen]
-        ends = np.cumsum(lengths)
-        rows = np.repeat(offsets[chosen] - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
-        name = f"state/sample-{part.number:05d}.parquet"
-        (self.out / "state").mkdir(exist_ok=True)
-        pq.write_table(table.take(pa.array(rows)), self.out / name)
-        labels = {text: pc.unique(table[text].cast(pa.string())).to_pylist() for text in texts}
-        return {"users": n, "labels": labels, "file": name}
-
-    def demand(self, part: Part, prices: FloatArray, labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """What the part's users would use at the prices, and Σ of what that is worth after prices."""
-
-        def work() -> dict[str, Any]:
-            bound, used = demand_of(self.file.problem_of(self._read(part), labels), prices, self.threads)
-            return {"bound": bound, "used": used.tolist()}
-
-        return self._kept("demand", part, prices.tobytes(), work)
-
-    def plan(
-        self, part: Part, prices: FloatArray, local: FloatArray, labels: Mapping[str, Sequence[str]]
-    ) -> dict[str, Any]:
-        """Plan within the part's own limits, and write it."""
-
-        def work() -> dict[str, Any]:
-            problem = _within(self.file.problem_of(self._read(part), labels), local)
-            try:
-                plan: Plan = solve(problem, threads=self.threads)
-            except InfeasibleFloorsError as error:  # a part's share is: other shares may not be
-                raise UnmetFloorsError(error.plan) from error
-            name = f"plan-{part.number:05d}.parquet"
-            write_plan(problem, plan, self.out / name)
-            return {
-                "file": name,
-                "value": plan.value,
-                "used": [item.used for item in plan.usage],
-                "silent": plan.n_silent,
-                "messages": len(plan.chosen),
-            }
-
-        return self._kept("plan", part, prices.tobytes() + local.tobytes(), work)
-
-    def _read(self, part: Part) -> Any:
-        return part.read(self.file.columns.user, self.file.columns.wanted)
-
-    def _kept(self, name: str, part: Part, key: bytes, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The answer from its file, where the same was asked before."""
-        digest = hashlib.sha256(self.stamp.encode() + key).hexdigest()[:16]
-        path = self.out / "state" / f"{name}-{part.number:05d}-{digest}.json"
-        if path.is_file():
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if "file" not in kept or (self.out / kept["file"]).is_file():
-                return kept
-        answer = work()
-        path.parent.mkdir(exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(answer), encoding="utf-8")
-        temporary.replace(path)
-        return answer
+def _prices(problem: PlanningProblem, warm_start: FloatArray | None, threads: int) -> FloatArray:
+    """Prices of a sample; where its floors are not met those that came nearest: in the whole they may be."""
+    try:
+        return solve(problem, warm_start=warm_start, threads=threads).prices
+    except UnmetFloorsError as error:
+        return error.plan.prices
 
 
-def _within(problem: PlanningProblem, limits: FloatArray) -> PlanningProblem:
-    """The same candidates within other limits."""
-    b = len(problem.budgets)
-    return replace(
-        problem,
-        user=problem.user if isinstance(problem.user, UserOffsets) else UserOffsets(problem.offsets),
-        budgets=tuple(replace(item, limit=float(x)) for item, x in zip(problem.budgets, limits[:b], strict=True)),
-        floors=tuple(replace(item, limit=float(x)) for item, x in zip(problem.floors, limits[b:], strict=True)),
-    )
+def _misfit(prices: FloatArray, used: FloatArray, limit: FloatArray, budget: NDArray[np.bool_], bound: float) -> float:
+    """What use that does not fit is worth, as a share of the bound.
+
+    Units too many or too few count at their price, or at the mean value of a unit where there is none yet. The bound
+    lies above the least one by about this share times the prices' own relative error: by its square, roughly.
+    """
+    off = np.where(prices != 0, np.abs(used - limit), np.maximum(np.where(budget, used - limit, limit - used), 0.0))
+    unit = np.where(prices != 0, np.abs(prices), abs(bound) / np.maximum(used, 1.0))
+    return float(off @ unit) / abs(bound) if bound else float(off.any())
 
 
 def _counted(problem: PlanningProblem) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import pytest
 
 from homing.engines import InProcess
 from homing.errors import InvalidInputError
-from homing.planning import ProblemFile, solve, solve_parquet, streaming
+from homing.planning import ProblemFile, answers, solve, solve_parquet, streaming
 from homing.planning.parts import parts_of
 from homing.planning.sharing import shared
 
@@ -92,7 +92,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path, monkeypatch):
     want = solve_parquet(path, tmp_path / "undisturbed", **options)
     asked: list[str] = []
     stop = {"at": 0}
-    plain = streaming.demand_of, streaming.write_plan
+    plain = answers.demand_of, answers.write_plan
 
     def dying(number):
         def asks(*given, **keys):
@@ -103,8 +103,8 @@ def test_a_run_that_was_killed_goes_on(tmp_path, monkeypatch):
 
         return asks
 
-    monkeypatch.setattr(streaming, "demand_of", dying(0))
-    monkeypatch.setattr(streaming, "write_plan", dying(1))
+    monkeypatch.setattr(answers, "demand_of", dying(0))
+    monkeypatch.setattr(answers, "write_plan", dying(1))
     for at in (3, 4):
         asked.clear()
         stop["at"] = at

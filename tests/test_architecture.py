@@ -37,10 +37,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "homing.engines": (BASE, {"ray"}),
     "homing.pages": (BASE, set()),
     "homing.cli": (BASE | {"homing"}, set()),
-    "homing.log": (BASE, {"polars"}),
+    "homing.log": (BASE | {"homing.engines"}, {"polars"}),
     "homing.policies": (BASE, set()),
     "homing.datasets": (BASE | {"homing.log", "homing.policies", "homing.simulation"}, {"polars"}),
-    "homing.learners": (BASE | {"homing.log", "homing.policies"}, {"torch"}),
+    "homing.learners": (BASE | {"homing.engines", "homing.log", "homing.policies"}, {"torch"}),
     "homing.ope": (BASE | {"homing.engines", "homing.log", "homing.pages", "homing.policies"}, {"scipy", "matplotlib"}),
     "homing.planning": (
         BASE | {"homing.engines", "homing.log", "homing.pages", "homing.policies"},

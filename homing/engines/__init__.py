@@ -1,11 +1,12 @@
-"""Where work on many parts of a log is done: in this process, or on a Ray cluster. An engine is an argument.
+"""Where work on many parts of a log is done, and training: here, or on a Ray cluster. An engine is an argument.
 
-What is to be done is written once, as three functions, and gives the same whichever engine runs it.
+What is to be done is written once, and gives the same whichever engine runs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from homing.engines.process import InProcess
@@ -20,7 +21,10 @@ Result = TypeVar("Result")
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs work that falls into items, and whose results fall into shares.
+    """Runs work that falls into items and whose results fall into shares, and work that several processes do together.
+
+    Attributes:
+        here: whether work is done in this process.
 
     Example:
         >>> def lengths(words, shares):  # each share holds some first letters
@@ -34,6 +38,9 @@ class Engine(Protocol):
         >>> get_engine("process").map_reduce(["to be", "or not to be"], lengths, merge, max)
         ['to']
     """
+
+    @property
+    def here(self) -> bool: ...
 
     def map_reduce(
         self,
@@ -59,6 +66,26 @@ class Engine(Protocol):
 
         Raises:
             HomingError: what `split`, `merge` or `finish` raised.
+        """
+        ...
+
+    def together(self, work: Callable[[], Result], *, workers: int, gpus: bool, folder: Path | None) -> Result:
+        """Do the same work in several processes at once, which reach each other through `torch.distributed`.
+
+        Where a process dies, all begin again: work that lasts keeps what it has done, and goes on from there.
+
+        Args:
+            work: where it leaves this process, it must be picklable.
+            workers: how many processes.
+            gpus: whether each needs a GPU.
+            folder: that all of them can reach; needed where they are elsewhere.
+
+        Returns:
+            What `work` returned in the first of them.
+
+        Raises:
+            HomingError: what `work` raised.
+            InvalidInputError: if there cannot be so many.
         """
         ...
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import ClassVar, TypeVar
 
 from homing.errors import InvalidInputError, describe
 
@@ -15,7 +16,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class InProcess:
-    """Runs everything here and now, in one share."""
+    """Runs everything here and now, in one share.
+
+    Attributes:
+        here: True.
+    """
+
+    here: ClassVar[bool] = True
 
     def map_reduce(
         self,
@@ -31,3 +38,9 @@ class InProcess:
         for item in items[1:]:
             whole = merge(whole, split(item, 1)[0])
         return [finish(whole)]
+
+    def together(self, work: Callable[[], Result], *, workers: int, gpus: bool, folder: Path | None) -> Result:
+        """See `Engine.together`; one process is all there is."""
+        if workers != 1:
+            raise InvalidInputError(describe("workers", workers, "must be 1 in one process", "Take engine='ray'."))
+        return work()

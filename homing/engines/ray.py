@@ -1,11 +1,18 @@
-"""Items as tasks of a Ray cluster, and a shuffle between them: nothing passes through this process but results."""
+"""Items as tasks of a Ray cluster, with a shuffle between them, and processes that train together by Ray Train.
+
+Nothing passes through this process but results.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pyarrow as pa
 
 from homing.checks import check_positive
 from homing.errors import HomingError, InvalidInputError, describe, missing_dependency
@@ -24,8 +31,11 @@ class OnRay:
 
     Attributes:
         shares: how many tasks merge; None for one a CPU of the cluster, at most one an item.
-        retries: how often a task is run again that was lost.
+        retries: how often a task is run again that was lost, and processes that work together of which one was.
+        here: False.
     """
+
+    here: ClassVar[bool] = False
 
     shares: int | None = None
     retries: int = 3
@@ -70,6 +80,83 @@ class OnRay:
                 raise error.cause from None
             raise
 
+    def together(self, work: Callable[[], Result], *, workers: int, gpus: bool, folder: Path | None) -> Result:
+        """See `Engine.together`; a worker takes a CPU of the cluster, and a GPU where asked."""
+        if folder is None:
+            raise InvalidInputError(describe("folder", None, "must be given", "Name one that all machines can reach."))
+        ray = _ray()
+        _connect(ray)
+        from ray import train
+        from ray.train.torch import TorchTrainer
+
+        known = "GPU" if gpus else "CPU"
+        if workers > (there := int(ray.cluster_resources().get(known, 0))):
+            step = "They would wait for ever: take fewer, or a larger cluster."
+            raise InvalidInputError(describe("workers", workers, f"must be <= {there}, the cluster's {known}s", step))
+
+        def loop() -> Result:
+            return work()
+
+        attempt = 0
+        while True:
+            trainer = TorchTrainer(
+                loop,
+                scaling_config=train.ScalingConfig(num_workers=workers, use_gpu=gpus),
+                run_config=train.RunConfig(name=f"attempt-{attempt}", storage_path=str(folder / "ray")),
+            )
+            try:
+                done: Result = trainer.fit().return_value
+                return done
+            except train.WorkerGroupError as error:
+                failures = list(error.worker_failures.values())
+                for failure in failures:
+                    if isinstance(failure, HomingError):
+                        raise failure from None
+                # What a worker raised it would raise again; an error of Ray's own says that a worker is gone.
+                gone = any(type(failure).__module__.startswith("ray.") for failure in failures)
+                if attempt == self.retries or not gone:
+                    raise
+                attempt += 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a Ray Data set as part of a log's table; it stays on the cluster until its rows are read."""
+
+    name: str
+    schema: pa.Schema
+    n_rows: int
+    n_bytes: int
+    reference: Any
+
+    def batches(self, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Rows in order; fetched by the process that reads them."""
+        table = _ray().get(self.reference)
+        names = [name for name in table.column_names if columns is None or name in columns]
+        yield from table.select(names).to_batches(max_chunksize=batch_rows)
+
+
+def blocks(dataset: Any, name: str = "block") -> list[Block]:
+    """The blocks of a Ray Data set, as `DecisionLog` takes its parts; what Ray Data reads is a log so.
+
+    Args:
+        dataset: a `ray.data.Dataset` with the columns of the log's `decisions` or `outcomes`. Where it was read from
+            folders by day, pass `partitioning=None` to `ray.data.read_parquet`.
+        name: of a block in messages, before its number.
+    """
+    ray = _ray()
+
+    def described(table: pa.Table) -> tuple[pa.Schema, int, int]:
+        return table.schema, table.num_rows, table.nbytes
+
+    references = dataset.to_arrow_refs()
+    task = ray.remote(described)
+    found = ray.get([task.remote(reference) for reference in references])
+    return [
+        Block(f"{name} {i}", schema, n_rows, n_bytes, reference)
+        for i, ((schema, n_rows, n_bytes), reference) in enumerate(zip(found, references, strict=True))
+    ]
+
 
 def _ray() -> Any:
     try:
@@ -81,4 +168,6 @@ def _ray() -> Any:
 
 def _connect(ray: Any) -> None:
     if not ray.is_initialized():
+        # A cluster that is started for us alone reports to nobody.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(include_dashboard=False, log_to_driver=False)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from homing.learners.network import Form, Network
 from homing.learners.prepared import Prepared
+from homing.learners.prepared_parts import PreparedParts
 from homing.learners.settings import Optimised
 from homing.learners.training import Fitted, fit_members
 from homing.learners.transitions import Batch
-from homing.log import LoggedDataset
+from homing.log import LoggedDataset, PartedDataset
 from homing.policies import ClonePolicy, EpsilonGreedyPolicy, Policy
 
 
@@ -33,32 +34,28 @@ class BehaviourCloning(Optimised):
     epsilon: float = 0.0
 
     def fit(
-        self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
+        self,
+        dataset: LoggedDataset | PartedDataset,
+        *,
+        weights: Mapping[str, float] | None = None,
+        rng: np.random.Generator,
     ) -> Policy:
         """Fit on a dataset of at least two users."""
-        begun = Prepared.of(
-            dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days,
-            device=self.device,
-        )  # fmt: skip
-        clone, fitted = fit_clone(self, dataset, begun)
+        begun = self.begin(dataset, weights, rng)
+        clone, fitted = fit_clone(self, begun)
         settings = {**begun.settings(), "steps": fitted.steps, "best steps": fitted.best_step}
         warnings = begun.warnings | fitted.warnings([0])
         self.report = {"history": fitted.of([0]), "calibration": {}, "settings": settings, "warnings": warnings}
         return EpsilonGreedyPolicy(clone, self.epsilon) if self.epsilon else clone
 
 
-def fit_clone(
-    settings: Optimised, dataset: LoggedDataset, begun: Prepared, part: str = ""
-) -> tuple[ClonePolicy, Fitted]:
+def fit_clone(settings: Optimised, begun: Prepared | PreparedParts, part: str = "") -> tuple[ClonePolicy, Fitted]:
     """The clone of a prepared log's policy; `part` as in `Optimised.loop`."""
-    member = settings.network(settings.member_seed)
-    form = Form(dataset.context.shape[1], dataset.candidates.shape[2], 1, 0, settings.candidate_units, member.sizes)
+    member, loop = settings.network(settings.member_seed), settings.loop(part)
+    form = Form(*begun.form, 1, 0, settings.candidate_units, member.sizes)
     # Every decision shows what the policy did, the last of a user's too.
-    held = np.zeros(dataset.n, dtype=bool)
-    held[np.isin(dataset.user, dataset.user[begun.held_out])] = True
     fitted = fit_members(
-        LogLoss(), begun.transitions, form, [member], np.zeros((1, 0)), train=np.flatnonzero(~held),
-        held_out=np.flatnonzero(held), loop=settings.loop(part), seed=begun.seed,
+        LogLoss(), begun.feed(loop, every=True), form, [member], np.zeros((1, 0)), loop=loop, seed=begun.seed,
         key=lambda: {**begun.key(), "learner": "clone"},
     )  # fmt: skip
     return ClonePolicy(fitted.net.towers([0], [member.sizes], np.ones(1))[0]), fitted

@@ -83,7 +83,7 @@ class DecisionTransformer:
             dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days,
             device="cpu",
         )  # fmt: skip
-        mean, unit = begun.scale(self.gamma, dataset)
+        mean, unit = begun.scale(self.gamma)
         returns = (begun.gaps.returns(dataset.reward, self.gamma, dataset.user) - mean) / unit
         windows = _Windows(begun, dataset, returns.astype(np.float32))
         generator = torch.Generator().manual_seed(begun.seed)

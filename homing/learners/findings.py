@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,62 +35,135 @@ def findings(dataset: LoggedDataset, weights: NDArray[np.float64], gaps: Gaps) -
         >>> sorted(findings(data, np.ones(1), Gaps.of(data)))
         ['candidates-alike', 'constant-features', 'contextual-bandit']
     """
-    choices = dataset.eligible.sum(axis=1)
-    if choices.max(initial=0) < 2:
-        raise InvalidInputError(
-            describe(
-                "eligible candidates of a decision",
-                int(choices.max(initial=0)),
-                "must be >= 2 somewhere",
-                "Log decisions between a message and silence: where there is no choice there is nothing to learn.",
+    return Ranges.of(dataset, gaps).findings(dataset.objectives, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """The smallest and the largest that a log holds of each number that warnings rest on; of its parts, `merged`.
+
+    Attributes:
+        low, high: by name: `choices` (1,) eligible candidates of a decision; `reward` (m,); `context` (d,);
+            `candidate` and `chosen` (a + b,), codes and numbers of all candidates and of what was chosen; `days` (1,)
+            to the user's next decision; `follows` (1,), whether there is one; `silence` (1,), whether chance chose
+            between it and a message.
+    """
+
+    low: dict[str, NDArray[np.float64]]
+    high: dict[str, NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, dataset: LoggedDataset, gaps: Gaps) -> Ranges:
+        """Those of a log with at least one decision."""
+        store = dataset.candidates
+        chosen = store.offsets[:-1] + dataset.action
+        follows = gaps.next != np.arange(dataset.n)
+        columns: dict[str, Sequence[NDArray[Any]]] = {
+            "choices": [dataset.eligible.sum(axis=1, keepdims=True)],
+            "reward": [dataset.reward],
+            "context": [dataset.context],
+            "candidate": [store.codes, store.numeric],
+            "chosen": [store.codes[chosen], store.numeric[chosen]],
+            "days": [gaps.days[:, None]],
+            "follows": [follows[:, None]],
+            "silence": [silence_by_chance(dataset)[:, None]],
+        }
+        low, high = (
+            {name: np.concatenate([edge(array) for array in arrays]) for name, arrays in columns.items()}
+            for edge in (_smallest, _largest)
+        )
+        return cls(low, high)
+
+    def merged(self, other: Ranges) -> Ranges:
+        """Those of both."""
+        return Ranges(
+            {name: np.minimum(one, other.low[name]) for name, one in self.low.items()},
+            {name: np.maximum(one, other.high[name]) for name, one in self.high.items()},
+        )
+
+    def findings(self, objectives: Sequence[str], weights: NDArray[np.float64]) -> dict[str, str]:
+        """See `findings`."""
+        choices = int(self.high["choices"][0])
+        if choices < 2:
+            raise InvalidInputError(
+                describe(
+                    "eligible candidates of a decision",
+                    choices,
+                    "must be >= 2 somewhere",
+                    "Log decisions between a message and silence: where there is no choice there is nothing to learn.",
+                )
             )
-        )
-    constant = dataset.reward.min(axis=0) == dataset.reward.max(axis=0)
-    names = np.array(dataset.objectives)
-    if constant[weights != 0].all():
-        raise InvalidInputError(
-            describe(
-                "rewards",
-                dict(zip(names.tolist(), dataset.reward[0].tolist(), strict=True)),
-                "must vary",
-                "The objectives that count are the same in every row: look at their kinds and windows.",
+        constant, names = self._constant("reward"), np.array(objectives)
+        if constant[weights != 0].all():
+            raise InvalidInputError(
+                describe(
+                    "rewards",
+                    dict(zip(names.tolist(), self.low["reward"].tolist(), strict=True)),
+                    "must vary",
+                    "The objectives that count are the same in every row: look at their kinds and windows.",
+                )
             )
-        )
-    out: dict[str, str] = {}
-    if constant.any():
-        out["constant-rewards"] = (
-            f"{', '.join(names[constant])}: the same in every row, so that nothing is learnt of it."
-        )
-    if abs(weights.sum()) < 1e-9 * np.abs(weights).sum():
-        out["weights-sum-to-zero"] = (
-            f"The weights {weights.tolist()} sum to 0: the objectives are traded against each other, and what moves "
-            "all of them alike counts nothing."
-        )
-    if (gaps.next == np.arange(dataset.n)).all():
-        out["contextual-bandit"] = (
-            "No user decided twice: there are no sequences, and only what a decision itself brings is learnt."
-        )
-    elif gaps.days.max() < SECOND:
-        out["no-time-between-decisions"] = (
-            "A user's decisions lie less than a second apart: nothing is discounted, and values grow with each."
-        )
-    flat = dataset.context.min(axis=0) == dataset.context.max(axis=0) if dataset.n else np.zeros(0, dtype=bool)
-    if flat.any():
-        out["constant-features"] = f"{int(flat.sum())} of {len(flat)} context columns never vary, and tell nothing."
-    out |= _messages(dataset)
+        out: dict[str, str] = {}
+        if constant.any():
+            out["constant-rewards"] = (
+                f"{', '.join(names[constant])}: the same in every row, so that nothing is learnt of it."
+            )
+        if abs(weights.sum()) < 1e-9 * np.abs(weights).sum():
+            out["weights-sum-to-zero"] = (
+                f"The weights {weights.tolist()} sum to 0: the objectives are traded against each other, and what "
+                "moves all of them alike counts nothing."
+            )
+        if not self.high["silence"].any():
+            out["silence-not-random"] = (
+                "Chance never chose between silence and a message: what a message adds over silence is not identified "
+                "by the log, only extrapolated."
+            )
+        if not self.high["follows"].any():
+            out["contextual-bandit"] = (
+                "No user decided twice: there are no sequences, and only what a decision itself brings is learnt."
+            )
+        elif self.high["days"][0] < SECOND:
+            out["no-time-between-decisions"] = (
+                "A user's decisions lie less than a second apart: nothing is discounted, and values grow with each."
+            )
+        flat = self._constant("context")
+        if flat.any():
+            out["constant-features"] = f"{int(flat.sum())} of {len(flat)} context columns never vary, and tell nothing."
+        if self._constant("candidate").all():
+            out["candidates-alike"] = "All candidates have the same features: no message can be told from silence."
+        elif self._constant("chosen").all():
+            out["one-action"] = (
+                "The log always chose the same candidate: what others would have brought is extrapolated."
+            )
+        return out
+
+    def _constant(self, name: str) -> NDArray[np.bool_]:
+        out: NDArray[np.bool_] = self.low[name] == self.high[name]
+        return out
+
+
+def silence_by_chance(dataset: LoggedDataset) -> NDArray[np.bool_]:
+    """Decisions in which chance chose between silence and a message, as far as the log tells, (n,).
+
+    Example:
+        >>> data = LoggedDataset(
+        ...     context=[[0.0], [1.0]], candidates=np.zeros((2, 2, 1)), eligible=np.ones((2, 2), bool), action=[0, 1],
+        ...     propensity=[1.0, 0.9], reward=[[0.0], [1.0]], objectives=("clicked",), user=[0, 0], time=[0, 1])
+        >>> silence_by_chance(data).any()  # silent only where it was certain
+        np.False_
+    """
+    if dataset.probs is not None:
+        out: NDArray[np.bool_] = (dataset.probs[:, 0] > 0.0) & (dataset.probs[:, 0] < 1.0)
+        return out
+    silent: NDArray[np.bool_] = (dataset.action == 0) & (dataset.propensity < 1.0)
+    return silent
+
+
+def _smallest(array: NDArray[Any]) -> NDArray[np.float64]:
+    out: NDArray[np.float64] = array.min(axis=0).astype(np.float64)
     return out
 
 
-def _messages(dataset: LoggedDataset) -> dict[str, str]:
-    """Whether candidates differ from each other, and whether more than one kind was ever sent."""
-    store = dataset.candidates
-    alike = (store.codes == store.codes[:1]).all() and (store.numeric == store.numeric[:1]).all()
-    if alike:
-        return {"candidates-alike": "All candidates have the same features: no message can be told from silence."}
-    chosen = store.offsets[:-1] + dataset.action
-    codes, numeric = store.codes[chosen], store.numeric[chosen]
-    if (codes == codes[:1]).all() and (numeric == numeric[:1]).all():
-        return {
-            "one-action": "The log always chose the same candidate: what others would have brought is extrapolated."
-        }
-    return {}
+def _largest(array: NDArray[Any]) -> NDArray[np.float64]:
+    out: NDArray[np.float64] = array.max(axis=0).astype(np.float64)
+    return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,12 @@ from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.learners.behaviour_cloning import clone_report, fit_clone
 from homing.learners.network import Form, Network
-from homing.learners.prepared import Prepared
 from homing.learners.settings import Optimised
 from homing.learners.temporal_differences import discount, explained, residual_moments
 from homing.learners.training import fit_members
 from homing.learners.transitions import Batch
-from homing.log import LoggedDataset
+from homing.log import Batch as Logged
+from homing.log import LoggedDataset, PartedDataset
 from homing.policies import EpsilonGreedyPolicy, Policy, QValues, SoftmaxPolicy
 
 
@@ -57,33 +57,34 @@ class IQL(Optimised):
         self.sharpness = check_positive("sharpness", self.sharpness)
 
     def fit(
-        self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
+        self,
+        dataset: LoggedDataset | PartedDataset,
+        *,
+        weights: Mapping[str, float] | None = None,
+        rng: np.random.Generator,
     ) -> Policy:
         """Fit on a dataset of at least two users."""
-        begun = Prepared.of(
-            dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days,
-            device=self.device,
-        )  # fmt: skip
-        clone, cloned = fit_clone(self, dataset, begun, "clone")
+        begun = self.begin(dataset, weights, rng)
+        clone, cloned = fit_clone(self, begun, "clone")
         m = len(begun.weights)
-        mean, unit = begun.scale(self.gamma, dataset)
+        mean, unit = begun.scale(self.gamma)
         member = self.network(self.member_seed)
-        form = Form(dataset.context.shape[1], dataset.candidates.shape[2], m, 2 * m, self.candidate_units, member.sizes)
+        form = Form(*begun.form, m, 2 * m, self.candidate_units, member.sizes)
         direction = unit * begun.weights / np.linalg.norm(unit * begun.weights)
 
         def tensor(values: NDArray[np.float64]) -> torch.Tensor:
-            return torch.as_tensor(values[None], dtype=torch.float32, device=self.device)
+            return torch.as_tensor(values[None], dtype=torch.float32)
 
         problem = ExpectileValues(tensor(np.array(self.gamma)), self.expectile, tensor(unit), tensor(direction))
+        loop = self.loop("values")
         fitted = fit_members(
-            problem, begun.transitions, form, [member], np.tile(mean / unit, 2)[None], train=begun.train,
-            held_out=begun.held_out, loop=self.loop("values"), seed=begun.seed,
+            problem, begun.feed(loop), form, [member], np.tile(mean / unit, 2)[None], loop=loop, seed=begun.seed,
             key=lambda: {**begun.key(), "learner": "iql", "settings": [self.gamma, self.expectile]},
         )  # fmt: skip
         towers, value, bias = fitted.net.towers([0], [member.sizes], unit)
         scale = unit.astype(np.float32)
         model = QValues(towers, value[..., :m] * scale, bias[..., :m] * scale, begun.weights)
-        spread = self._spread(model, dataset, begun.held_out)
+        spread = self._spread(model, begun.held_out_batches(4096))
         policy: Policy = SoftmaxPolicy(model, spread / self.sharpness, clone)
         settings = {
             **begun.settings(), "gamma": self.gamma, "steps": fitted.steps, "best steps": fitted.best_step,
@@ -96,12 +97,11 @@ class IQL(Optimised):
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
 
     @staticmethod
-    def _spread(model: QValues, dataset: LoggedDataset, rows: NDArray[np.int64]) -> float:
-        """Standard deviation of the weighted advantages of what was logged, over held-out rows."""
-        parts = []
-        for begin in range(0, len(rows), 4096):
-            batch = dataset.rows(rows[begin : begin + 4096])
-            parts.append(model.scores(batch.context, batch.candidates)[np.arange(len(batch.rows)), batch.action])
+    def _spread(model: QValues, batches: Iterable[Logged]) -> float:
+        """Standard deviation of the weighted advantages of what was logged."""
+        parts = [
+            model.scores(batch.context, batch.candidates)[np.arange(len(batch.rows)), batch.action] for batch in batches
+        ]
         return float(np.concatenate(parts).std()) or 1.0
 
 

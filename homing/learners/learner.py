@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.log import LoggedDataset
+from homing.log import LoggedDataset, PartedDataset
 from homing.policies import Policy
 
 
@@ -73,7 +73,9 @@ def make(name: str, **params: Any) -> Learner:
 
 
 def objective_weights(
-    dataset: LoggedDataset, weights: Mapping[str, float] | None, directions: Mapping[str, str] | None = None
+    dataset: LoggedDataset | PartedDataset,
+    weights: Mapping[str, float] | None,
+    directions: Mapping[str, str] | None = None,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The importance of each objective as an array (m,).
 
@@ -85,7 +87,7 @@ def objective_weights(
         InvalidInputError: if a weight is not finite, or all are 0.
     """
     if weights is None:
-        scale = dataset.reward.std(axis=0)
+        scale = dataset.reward.std(axis=0) if isinstance(dataset, LoggedDataset) else np.array(dataset.reward_std)
         sign = [-1.0 if (directions or {}).get(name) == "minimize" else 1.0 for name in dataset.objectives]
         return np.array(sign) / np.where(scale > 0, scale, 1.0)
     for name in weights:

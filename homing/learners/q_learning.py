@@ -14,10 +14,11 @@ from homing.errors import InvalidInputError, describe
 from homing.learners.learner import whole_number
 from homing.learners.network import Form
 from homing.learners.prepared import Prepared
+from homing.learners.prepared_parts import PreparedParts
 from homing.learners.settings import Optimised, not_negative
 from homing.learners.temporal_differences import TemporalDifferences
 from homing.learners.training import Fitted, Member, fit_members
-from homing.log import LoggedDataset
+from homing.log import LoggedDataset, PartedDataset
 from homing.policies import EpsilonGreedyPolicy, GreedyPolicy, Policy, QValues
 
 FloatArray = NDArray[np.float64]
@@ -25,7 +26,7 @@ FloatArray = NDArray[np.float64]
 #: Settings that learners must agree in to be trained together.
 SHARED = (
     "batch_rows", "steps", "patience", "validation_share", "gone_after_days", "candidate_units", "sampled_weights",
-    "device", "checkpoint_dir",
+    "device", "checkpoint_dir", "engine", "workers",
 )  # fmt: skip
 
 
@@ -65,7 +66,11 @@ class QLearner(Optimised):
             raise InvalidInputError(describe("members", self.members, "must be >= 2 with caution", step))
 
     def fit(
-        self, dataset: LoggedDataset, *, weights: Mapping[str, float] | None = None, rng: np.random.Generator
+        self,
+        dataset: LoggedDataset | PartedDataset,
+        *,
+        weights: Mapping[str, float] | None = None,
+        rng: np.random.Generator,
     ) -> Policy:
         """Fit on a dataset of at least two users; an ε-greedy policy over Q-values."""
         return train_many(dataset, [self], weights=weights, rng=rng)[0]
@@ -76,7 +81,7 @@ class QLearner(Optimised):
 
 
 def train_many(
-    dataset: LoggedDataset,
+    dataset: LoggedDataset | PartedDataset,
     learners: Sequence[QLearner],
     *,
     weights: Mapping[str, float] | None = None,
@@ -89,7 +94,7 @@ def train_many(
     group learners of like sizes. Each learner's `report` says how it went.
 
     Args:
-        dataset: the log.
+        dataset: the log, in memory or in parts.
         learners: `DoubleDQN` and `CQL` objects, one policy each.
         weights: importance of each objective by name.
         rng: splits users and draws minibatches.
@@ -112,37 +117,34 @@ def train_many(
     """
     first = _shared(learners)
     loop = first.loop()
-    begun = Prepared.of(
-        dataset, weights, rng, validation_share=first.validation_share, gone_after_days=first.gone_after_days,
-        device=loop.device,
-    )  # fmt: skip
+    begun = first.begin(dataset, weights, rng)
     m = len(begun.weights)
-    scales = {gamma: begun.scale(gamma, dataset) for gamma in {learner.gamma for learner in learners}}
+    scales = {gamma: begun.scale(gamma) for gamma in {learner.gamma for learner in learners}}
     owner = [i for i, learner in enumerate(learners) for _ in range(learner.members)]
     unit = np.array([scales[learners[i].gamma][1] for i in owner])
     bias = np.array([scales[learners[i].gamma][0] for i in owner]) / unit
     members = [member for learner in learners for member in learner.networks()]
     form = Form(
-        dataset.context.shape[1] + (m if first.sampled_weights else 0), dataset.candidates.shape[2], m, m,
+        begun.form[0] + (m if first.sampled_weights else 0), begun.form[1], m, m,
         first.candidate_units, (max(each.sizes[0] for each in members), max(each.sizes[1] for each in members)),
     )  # fmt: skip
 
     def tensor(values: Any) -> torch.Tensor:
-        return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=loop.device)
+        return torch.as_tensor(np.asarray(values), dtype=torch.float32)
 
     problem = TemporalDifferences(
         gamma=tensor([learners[i].gamma for i in owner]),
         conservatism=tensor([learners[i].conservatism for i in owner]),
         unit=tensor(unit),
         direction=torch.nn.functional.normalize(tensor(unit * begun.weights), dim=1),
-        counted=torch.as_tensor(begun.weights != 0, device=loop.device),
+        counted=torch.as_tensor(begun.weights != 0),
         sampled=first.sampled_weights,
-        bandit=bool((begun.gaps.terminal | begun.gaps.truncated).all()),
+        bandit=begun.bandit,
     )
     own = [[learners[i].gamma, learners[i].conservatism] for i in owner]
     fitted = fit_members(
-        problem, begun.transitions, form, members, bias, train=begun.train, held_out=begun.held_out, loop=loop,
-        seed=begun.seed, key=lambda: {**begun.key(), "learner": "q-learning", "settings": own},
+        problem, begun.feed(loop), form, members, bias, loop=loop, seed=begun.seed,
+        key=lambda: {**begun.key(), "learner": "q-learning", "settings": own},
     )  # fmt: skip
     policies = []
     for i, learner in enumerate(learners):
@@ -171,9 +173,9 @@ def _report(
     learner: QLearner,
     fitted: Fitted,
     which: Sequence[int],
-    begun: Prepared,
+    begun: Prepared | PreparedParts,
     scale: tuple[FloatArray, FloatArray],
-    dataset: LoggedDataset,
+    dataset: LoggedDataset | PartedDataset,
 ) -> dict[str, Any]:
     named = dict(zip(dataset.objectives, scale[1].tolist(), strict=True))
     settings = {

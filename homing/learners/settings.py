@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from homing.checks import check_positive, check_probability
+from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
 from homing.learners.learner import whole_number
+from homing.learners.prepared import Prepared
+from homing.learners.prepared_parts import PreparedParts
 from homing.learners.training import Loop, Member
+from homing.log import LoggedDataset, PartedDataset
 from homing.policies.wrappers import check_epsilon
 
 
@@ -35,7 +41,10 @@ class Optimised:
             takes it from the log (see `Gaps.of`).
         member_seed: of the (first) member's parameters.
         device: `cpu`, `cuda`, …
-        checkpoint_dir: keeps the state after every round; the same fit goes on from there, to the same bits.
+        checkpoint_dir: keeps the state after every round; the same fit goes on from there, to the same bits. With
+            processes on several machines it must be a folder that all can reach.
+        engine: where networks are trained: `process`, here; `ray`, in processes of a Ray cluster; or an `Engine`.
+        workers: processes that train together, each on users of its own. A step has `batch_rows` transitions in all.
         report: how the last fit went.
     """
 
@@ -54,6 +63,8 @@ class Optimised:
     member_seed: int = 0
     device: str = "cpu"
     checkpoint_dir: str | Path | None = None
+    engine: str | Engine = "process"
+    workers: int = 1
     report: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +80,24 @@ class Optimised:
         if self.gone_after_days is not None:
             self.gone_after_days = not_negative("gone_after_days", self.gone_after_days)
         self.member_seed = whole_number("member_seed", self.member_seed, 0)
+        self.workers = whole_number("workers", self.workers, 1)
+        if self.workers > self.batch_rows:
+            raise InvalidInputError(describe("workers", self.workers, f"must be <= {self.batch_rows}, the batch_rows"))
+        if get_engine(self.engine).here and self.workers > 1:
+            raise InvalidInputError(describe("workers", self.workers, "must be 1 in one process", "Take engine='ray'."))
+
+    def begin(
+        self, dataset: LoggedDataset | PartedDataset, weights: Mapping[str, float] | None, rng: np.random.Generator
+    ) -> Prepared | PreparedParts:
+        """The log, looked at and split by user."""
+        if isinstance(dataset, PartedDataset):
+            return PreparedParts.of(
+                dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days
+            )
+        return Prepared.of(
+            dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days,
+            device=self.device,
+        )  # fmt: skip
 
     def network(self, seed: int) -> Member:
         """One network with parameters of its own."""
@@ -78,7 +107,7 @@ class Optimised:
     def loop(self, part: str = "") -> Loop:
         """The training loop; `part` names a folder of its own for checkpoints where several networks are trained."""
         folder = None if self.checkpoint_dir is None else Path(self.checkpoint_dir) / part
-        return Loop(self.steps, self.batch_rows, self.patience, self.device, folder)
+        return Loop(self.steps, self.batch_rows, self.patience, self.device, folder, self.engine, self.workers)
 
 
 def not_negative(name: str, value: object) -> float:

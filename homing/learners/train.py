@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.learners.learner import make, objective_weights
-from homing.log import LoggedDataset, Objectives
+from homing.learners.learner import Learner, make, objective_weights
+from homing.log import LoggedDataset, Objectives, PartedDataset
 from homing.policies import GreedyPolicy, Policy, save_policy
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,9 @@ def train(
     doubly robust evaluation: it has seen none of the evaluation users) and `out_dir/train.json`.
 
     Args:
-        train_dir: a saved `LoggedDataset`. An `objectives.yaml` beside it tells which objectives are better when small.
+        train_dir: a saved `LoggedDataset`, or a log larger than memory in parts (`write_parts`), on which learners over
+            transitions train; baseline and reward model are then fitted on some of its users. An `objectives.yaml`
+            beside it tells which objectives are better when small.
         out_dir: folder to write to.
         learner: its name, or several names: each learns from the same seed, so that none depends on the others.
         params: the learner's settings; of several, by learner.
@@ -98,20 +100,23 @@ def train(
     names = (learner,) if isinstance(learner, str) else tuple(learner)
     settings = settings_by_learner(names, params or {}, nested=not isinstance(learner, str))
     chosen = {name: make(name, **settings[name]) for name in names}
-    dataset = LoggedDataset.load(train_dir)
+    dataset = _load(train_dir, chosen)
     w = objective_weights(dataset, weights, _directions(train_dir.parent / "objectives.yaml"))
     named = dict(zip(dataset.objectives, (float(item) for item in w), strict=True))
     policies = {}
     for name, one in chosen.items():
         progress(f"training {name} on {dataset.n:,} decisions of {dataset.n_users:,} users")
-        policies[name] = one.fit(dataset, weights=named, rng=np.random.default_rng(seed))
+        # Learners that do not take parts have been refused.
+        policies[name] = one.fit(cast(LoggedDataset, dataset), weights=named, rng=np.random.default_rng(seed))
     progress("fitting the baseline")
     # Draws of their own, whatever was trained: evaluation does not depend on who is evaluated.
     rng = np.random.default_rng([seed, 1])
-    baseline = make("message-shares").fit(dataset, weights=named, rng=rng)
+    d, c = dataset.shape if isinstance(dataset, PartedDataset) else _shape(dataset)
+    enough = REWARD_MODEL_SIZE // (len(w) * c * max(d, 1))
+    some = dataset.sample(enough) if isinstance(dataset, PartedDataset) else dataset
+    baseline = make("message-shares").fit(some, weights=named, rng=rng)
     progress("fitting the reward model for evaluation")
-    parameters = len(w) * dataset.candidates.shape[2] * max(dataset.context.shape[1], 1)
-    model = fit_linear(_some_users(dataset, REWARD_MODEL_SIZE // parameters, rng), w, rng=rng)
+    model = fit_linear(_some_users(some, enough, rng), w, rng=rng)
     fingerprint = dataset.fingerprint
     features = None if dataset.encoder is None else dataset.encoder.to_dict()
     common: dict[str, Any] = {"features": features, "objectives": dataset.objectives}
@@ -173,6 +178,22 @@ def settings_by_learner(names: Sequence[str], params: Mapping[str, Any], *, nest
         if not isinstance(value, Mapping):
             raise InvalidInputError(describe(f"params of {name}", value, "must be a mapping of settings"))
     return {name: dict(params.get(name, {})) for name in names}
+
+
+def _load(path: Path, chosen: Mapping[str, Learner]) -> LoggedDataset | PartedDataset:
+    if not PartedDataset.is_at(path):
+        return LoggedDataset.load(path)
+    from homing.learners.settings import Optimised
+
+    for name, one in chosen.items():
+        if not isinstance(one, Optimised):
+            step = "Take a learner over transitions, or write the log as one data set."
+            raise InvalidInputError(describe("learner", name, "must learn from parts", step))
+    return PartedDataset.load(path)
+
+
+def _shape(dataset: LoggedDataset) -> tuple[int, int]:
+    return dataset.context.shape[1], dataset.candidates.shape[2]
 
 
 def _some_users(dataset: LoggedDataset, rows: int, rng: np.random.Generator) -> LoggedDataset:

@@ -16,6 +16,8 @@ FloatArray = NDArray[np.float64]
 MICROSECONDS_PER_DAY = 86_400e6
 #: Padded candidates are kept in memory up to this size; beyond it they are expanded batch by batch.
 MAX_CACHE_BYTES = 2**30
+#: Who is silent for longer than this many times what this share of gaps between decisions stays below has left.
+LONGEST_GAPS, ORDINARY_GAPS = 2.0, 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +43,15 @@ class Gaps:
     gone_after_days: float
 
     @classmethod
-    def of(cls, dataset: LoggedDataset, gone_after_days: float | None = None) -> Gaps:
-        """Read them off a log.
+    def of(cls, dataset: LoggedDataset, gone_after_days: float | None = None, *, ends_at: int | None = None) -> Gaps:
+        """Read them off a log, or off some of its users.
 
         Args:
             dataset: n decisions.
             gone_after_days: None for twice the time that 999 of 1,000 gaps between decisions stay below. Where no user
                 decided twice, every decision is terminal: what is left is a contextual bandit.
+            ends_at: of some users, when the whole log ended, microseconds since 1970; `gone_after_days` is then that of
+                the whole log, below 0 for a contextual bandit.
 
         Example:
             >>> data = LoggedDataset(
@@ -63,13 +67,21 @@ class Gaps:
         last = dataset.next < 0
         following = np.where(last, rows, dataset.next)
         days = (dataset.time[following] - dataset.time) / MICROSECONDS_PER_DAY
-        if last.all():
+        if last.all() and ends_at is None:
             return cls(following, days, last, np.zeros(dataset.n, dtype=bool), 0.0)
         if gone_after_days is None:
-            gone_after_days = 2.0 * float(np.quantile(days[~last], 0.999))
-        silent = (dataset.time.max() - dataset.time) / MICROSECONDS_PER_DAY
+            gone_after_days = LONGEST_GAPS * float(np.quantile(days[~last], ORDINARY_GAPS))
+        silent = ((dataset.time.max() if ends_at is None else ends_at) - dataset.time) / MICROSECONDS_PER_DAY
         gone = last & (silent > gone_after_days)
         return cls(following, days, gone, last & ~gone, gone_after_days)
+
+    def take(self, rows: NDArray[np.int64]) -> Gaps:
+        """Those of some rows alone, in ascending order; a decision whose next one is not among them stands last."""
+        following = self.next[rows]
+        place = np.searchsorted(rows, following)
+        found = rows[np.minimum(place, len(rows) - 1)] == following
+        following = np.where(found, place, np.arange(len(rows)))
+        return Gaps(following, self.days[rows], self.terminal[rows], self.truncated[rows], self.gone_after_days)
 
     def returns(self, reward: FloatArray, gamma: float, user: NDArray[np.int64]) -> FloatArray:
         """Discounted sum of each user's rewards from each decision on, (n, m) for rewards (n, m).
@@ -116,14 +128,14 @@ class Candidates:
     device: torch.device
 
     @classmethod
-    def of(cls, store: CandidateStore, device: torch.device) -> Candidates:
-        """Choose how to keep them."""
+    def of(cls, store: CandidateStore, device: torch.device, cache_bytes: int = MAX_CACHE_BYTES) -> Candidates:
+        """Choose how to keep them; padded up to `cache_bytes`."""
         n, k, c = store.shape
         if (store.counts == k).all():
             codes, numeric = store.codes.reshape(n, k, -1), store.numeric.reshape(n, k, -1)
             if (codes == codes[:1]).all() and (numeric == numeric[:1]).all():
                 return cls(torch.from_numpy(store[np.zeros(1, dtype=np.int64)]).to(device), store, device)
-        if n * k * c * 4 <= MAX_CACHE_BYTES:
+        if n * k * c * 4 <= cache_bytes:
             return cls(torch.from_numpy(store[np.arange(n)]).to(device), store, device)
         return cls(None, store, device)
 
@@ -175,15 +187,17 @@ class Transitions:
     probs: torch.Tensor | None
 
     @classmethod
-    def of(cls, dataset: LoggedDataset, gaps: Gaps, device: torch.device) -> Transitions:
-        """The tensors of a dataset; rewards in their own units."""
+    def of(
+        cls, dataset: LoggedDataset, gaps: Gaps, device: torch.device, *, cache_bytes: int = MAX_CACHE_BYTES
+    ) -> Transitions:
+        """The tensors of a dataset; rewards in their own units. `cache_bytes` as in `Candidates.of`."""
 
         def tensor(array: NDArray[np.generic], dtype: torch.dtype) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device=device, dtype=dtype)
 
         return cls(
             tensor(dataset.context, torch.float32),
-            Candidates.of(dataset.candidates, device),
+            Candidates.of(dataset.candidates, device, cache_bytes),
             None if dataset.eligible.all() else tensor(dataset.eligible, torch.bool),
             tensor(dataset.action, torch.int64),
             tensor(dataset.reward, torch.float32),

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from homing.log.build import build_dataset, build_dataset_with_report
     from homing.log.candidates import CandidateStore
     from homing.log.dataset import Batch, LoggedDataset
+    from homing.log.dealing import write_parts
     from homing.log.features import FeatureEncoder
     from homing.log.join import JoinReport
     from homing.log.objectives import Objective, Objectives
+    from homing.log.parted import PartedDataset
     from homing.log.split import split_by_user
 
 #: Names that are imported when first used: what makes arrays of a log is not needed to write one.
@@ -40,9 +42,11 @@ _LATER = {
     "LoggedDataset": "dataset",
     "Objective": "objectives",
     "Objectives": "objectives",
+    "PartedDataset": "parted",
     "build_dataset": "build",
     "build_dataset_with_report": "build",
     "split_by_user": "split",
+    "write_parts": "dealing",
 }
 
 __all__ = [
@@ -60,6 +64,7 @@ __all__ = [
     "LoggedDataset",
     "Objective",
     "Objectives",
+    "PartedDataset",
     "RefusedFile",
     "ValidationReport",
     "accept",
@@ -75,6 +80,7 @@ __all__ = [
     "user_hash_share",
     "validate",
     "write_log",
+    "write_parts",
 ]
 
 

@@ -20,7 +20,7 @@ from homing.log.features import FeatureEncoder
 from homing.log.join import DecisionKeys, JoinReport, join_outcomes
 from homing.log.objectives import Objectives
 
-_COLUMNS = (
+COLUMNS = (
     "decision_id", "user_id", "decided_at", "context", "candidates", "eligible", "action", "propensity", "propensities",
 )  # fmt: skip
 
@@ -62,7 +62,7 @@ def build_dataset_with_report(
     """The same as `build_dataset`, with what became of every outcome and decision."""
     encoder = FeatureEncoder.fit(log) if encoder is None else encoder
     parts = _Parts()
-    for batch in log.decision_batches(columns=list(_COLUMNS)):
+    for batch in log.decision_batches(columns=list(COLUMNS)):
         if batch.num_rows:
             parts.add(batch, encoder)
     if not parts.time:
@@ -144,7 +144,7 @@ class _Parts:
             _drained(self.user_id, lambda parts: pa.chunked_array(parts).unify_dictionaries().combine_chunks()),
             _drained(self.time, _concat),
             _drained(self.context, _concat),
-            _drained(self.candidates, _stack),
+            _drained(self.candidates, stack),
             _drained(self.eligible, _concat),
             _drained(self.action, _concat),
             _drained(self.propensity, _concat),
@@ -177,7 +177,8 @@ def _concat(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _stack(stores: list[CandidateStore]) -> CandidateStore:
+def stack(stores: list[CandidateStore]) -> CandidateStore:
+    """Candidates of many decisions after those of others."""
     counts = np.concatenate([store.counts for store in stores])
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     codes, numeric = _concat([store.codes for store in stores]), _concat([store.numeric for store in stores])

@@ -61,7 +61,7 @@ def test_returns_are_the_discounted_sums(rng) -> None:
         np.testing.assert_allclose(found[row], total, rtol=1e-10)
 
 
-def test_candidates_are_gathered_alike_however_they_are_kept(rng, monkeypatch) -> None:
+def test_candidates_are_gathered_alike_however_they_are_kept(rng) -> None:
     counts = np.array([2, 4, 1, 3])
     offsets = np.concatenate([[0], np.cumsum(counts)])
     store = CandidateStore(
@@ -70,8 +70,7 @@ def test_candidates_are_gathered_alike_however_they_are_kept(rng, monkeypatch) -
     rows = torch.tensor([3, 0, 1])
     cpu = torch.device("cpu")
     padded = Candidates.of(store, cpu)
-    monkeypatch.setattr("homing.learners.transitions.MAX_CACHE_BYTES", 0)
-    ragged = Candidates.of(store, cpu)
+    ragged = Candidates.of(store, cpu, cache_bytes=0)
     assert padded.padded is not None
     assert ragged.padded is None
     for kept in (padded, ragged):
@@ -108,7 +107,7 @@ def test_oddities_are_named(more, weights, name) -> None:
     given = {"user": [0, 0, 1, 1], "days": [0, 1, 0, 1]} | more
     data = log(**given)
     found = findings(data, np.array(weights), Gaps.of(data))
-    assert set(found) == {name}
+    assert set(found) == {name} | ({"silence-not-random"} if name == "one-action" else set())
 
 
 def test_what_teaches_nothing_is_refused() -> None:

@@ -19,8 +19,9 @@ def plan(
     """Plan under population budgets, and publish the prices.
 
     Args:
-        planned: folder: plan.parquet (who gets what), the report and the problem.
-        prices: prices.json, for the online service.
+        planned: folder: plan.parquet (who gets what; several files where it was planned in parts), the report and the
+            problem.
+        prices: prices.json, for the online service; nothing where the problem has priorities, which no price keeps.
         report: budgets, what one more unit of each buys, alternatives, silence and a sweep, for people.
         metrics: value, upper bound, gap; use and price of every limit.
         problem: the problem as YAML; see docs/guides/planning.md.
@@ -29,7 +30,7 @@ def plan(
         publish_to: file that the online service reads its prices from, replaced as a whole at the end; "" for none.
 
     Returns:
-        The digest of the prices.
+        The digest of the prices; "" where there are none.
     """
     import shutil
     from pathlib import Path
@@ -41,9 +42,11 @@ def plan(
     out.mkdir(parents=True, exist_ok=True)
     (out / "problem.yaml").write_text(problem)
     found = plan_from_file(out / "problem.yaml", out, data=data, warm_start=warm_start or None).to_dict()
-    shutil.copyfile(out / "prices.json", prices.path)
     shutil.copyfile(out / "report.html", report.path)
     limits = {item.pop("name"): item for item in found["plan"].pop("limits")}
     log_numbers(metrics, {**found["plan"], "limits": limits, "alternatives": found["alternatives"]})
+    if not (out / "prices.json").is_file():
+        return ""
+    shutil.copyfile(out / "prices.json", prices.path)
     made = load_prices(prices.path)
     return save_prices(made, publish_to) if publish_to else made.digest

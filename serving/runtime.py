@@ -9,7 +9,6 @@ from datetime import timedelta
 
 from homing.decisions import Budgets, DecisionService, ExportCounts, GuardRules, SqliteLedger, export
 from homing.errors import HomingError, InvalidInputError, describe
-from homing.planning import Prices, load_prices
 from serving.champion import ChampionSource, Repeater
 from serving.settings import Settings
 
@@ -33,14 +32,14 @@ class Runtime:
         rules = GuardRules() if settings.guards is None else GuardRules.from_yaml(settings.guards)
         self._source = ChampionSource(settings)
         self.champion = self._source.load()
-        self.prices = self._published()
+        self.budgets = self._published()
         self.ledger = SqliteLedger(settings.ledger)
         self.service = DecisionService(
             self.champion.artifact,
             rules.guards(),
             self.ledger,
             version=self.champion.version,
-            budgets=None if self.prices is None else Budgets(self.prices),
+            budgets=self.budgets,
             uniform_share=rules.uniform_share,
             holdout_share=rules.holdout_share,
             salt=rules.salt,
@@ -79,30 +78,31 @@ class Runtime:
         """
         found = self._source.load(self.champion)
         try:
-            prices = self._published()
+            budgets = self._published()
         except HomingError as error:  # the old prices are still today's budgets
             self.service.tally.add("prices_refresh_failures")
             logger.warning("prices not taken over: %s", error)
-            prices = self.prices
-        if found is self.champion and prices == self.prices:
+            budgets = self.budgets
+        same = _version(budgets) == _version(self.budgets)
+        if found is self.champion and same:
             return False
-        self.service.replace_policy(found.artifact, found.version, budgets=None if prices is None else Budgets(prices))
+        self.service.replace_policy(found.artifact, found.version, budgets=budgets)
         if found is not self.champion:
             self.service.tally.add("policy_refreshes")
-        if prices is not None and prices != self.prices:
+        if not same:
             self.service.tally.add("prices_refreshes")
-        self.champion, self.prices = found, prices
-        logger.info("now serving %s%s", self.service.model.label, "" if prices is None else f" at {prices.version}")
+        self.champion, self.budgets = found, budgets
+        logger.info("now serving %s, prices %s", self.service.model.label, _version(budgets))
         return True
 
-    def _published(self) -> Prices | None:
-        """The prices of this moment.
+    def _published(self) -> Budgets | None:
+        """Budgets at the prices of this moment.
 
         Raises:
             ArtifactError: if the file is missing, damaged, of another format or not the one that is asked for.
         """
         path = self.settings.prices
-        return None if path is None else load_prices(path, digest=self.settings.prices_digest or None)
+        return None if path is None else Budgets.from_file(path, digest=self.settings.prices_digest or None)
 
     def export(self) -> ExportCounts:
         """Write what is new in the ledger into the log."""
@@ -120,11 +120,15 @@ class Runtime:
             "policy": model.label,
             "digest": self.champion.digest,
             "alias": self.settings.alias,
-            "prices": None if self.prices is None else self.prices.version,
+            "prices": _version(self.budgets),
             "objectives": list(model.artifact.objectives),
             "context": context,
             "candidate_features": candidate,
         }
+
+
+def _version(budgets: Budgets | None) -> str | None:
+    return None if budgets is None else budgets.prices.version
 
 
 def preflight(settings: Settings) -> None:

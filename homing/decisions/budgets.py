@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from homing.decisions.requests import DecideRequest
 from homing.errors import InvalidInputError, describe
 from homing.planning.pacing import SLICES, Pacer, RemainingRatio, slice_of
 from homing.planning.prices import Prices, uses_of
+from homing.planning.prices_file import load_prices
 from homing.policies import PolicyArtifact
 from homing.policies.priced import can_be_priced
 
@@ -50,6 +52,19 @@ class Budgets:
 
     prices: Prices
     pacer: Pacer | None = field(default_factory=RemainingRatio)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, digest: str | None = None) -> Budgets:
+        """Published prices, followed by the default pacer.
+
+        Args:
+            path: what `homing plan`, or a pipeline's `publish_to`, wrote.
+            digest: that they must have; None for whatever is published.
+
+        Raises:
+            ArtifactError: if the file is missing, damaged, of another format or not the one that is asked for.
+        """
+        return cls(load_prices(path, digest=digest))
 
     def check(self, artifact: PolicyArtifact) -> None:
         """Refuse a policy that the prices do not fit.

@@ -11,12 +11,13 @@ from homing.planning.prices import Prices
 from homing.planning.prices_file import load_prices, save_prices
 
 if TYPE_CHECKING:
-    from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan, UnmetFloorsError
+    from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan, PriorityClass, UnmetFloorsError
     from homing.planning.plan_files import plan_from_file
     from homing.planning.plan_report import PlanReport, report
     from homing.planning.problem import PlanningProblem, UserOffsets
     from homing.planning.problem_file import ProblemFile
     from homing.planning.publishing import publish
+    from homing.planning.scored_log import opportunities
     from homing.planning.serving import Replay, replay
     from homing.planning.solver import solve
     from homing.planning.streaming import StreamedPlan, solve_parquet
@@ -37,6 +38,7 @@ __all__ = [
     "PlanningProblem",
     "PricedBudget",
     "Prices",
+    "PriorityClass",
     "ProblemFile",
     "RemainingRatio",
     "Replay",
@@ -46,6 +48,7 @@ __all__ = [
     "UserOffsets",
     "VolumePlan",
     "load_prices",
+    "opportunities",
     "plan_from_file",
     "plan_volumes",
     "publish",
@@ -64,6 +67,7 @@ _LAZY = {
     "Plan": "plan",
     "PlanReport": "plan_report",
     "PlanningProblem": "problem",
+    "PriorityClass": "plan",
     "ProblemFile": "problem_file",
     "Replay": "serving",
     "StreamedPlan": "streaming",
@@ -71,6 +75,7 @@ _LAZY = {
     "UnmetFloorsError": "plan",
     "UserOffsets": "problem",
     "VolumePlan": "volume",
+    "opportunities": "scored_log",
     "plan_from_file": "plan_files",
     "plan_volumes": "volume",
     "publish": "publishing",

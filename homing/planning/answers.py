@@ -19,8 +19,9 @@ from homing.planning.parts import Part
 from homing.planning.plan import InfeasibleFloorsError, Plan, UnmetFloorsError
 from homing.planning.plan_files import write_plan
 from homing.planning.problem import PlanningProblem, UserOffsets
-from homing.planning.problem_file import ProblemFile, users_of
+from homing.planning.problem_file import ProblemFile
 from homing.planning.solver import solve
+from homing.planning.tables import users_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,20 +89,22 @@ class Answers:
         """Plan within the part's own limits, and write it; `first` rows stand in the parts before."""
 
         def work() -> dict[str, Any]:
-            problem = within(self.file.problem_of(self._read(part), labels), local)
+            table = self._read(part)
+            problem = within(self.file.problem_of(table, labels), local)
             try:
                 # Local limits are what the part uses at these prices, nearly: its own lie beside them.
                 plan: Plan = solve(problem, warm_start=prices, threads=self.threads)
             except InfeasibleFloorsError as error:  # a part's share is: other shares may not be
                 raise UnmetFloorsError(error.plan) from error
             name = f"plan-{part.number:05d}.parquet"
-            write_plan(problem, plan, self.out / name, first=first)
+            write_plan(problem, plan, self.out / name, beside=table.select(self.file.columns.keep), first=first)
             return {
                 "file": name,
                 "value": plan.value,
                 "used": [item.used for item in plan.usage],
                 "silent": plan.n_silent,
-                "messages": len(plan.chosen),
+                "messages": plan.n_messages,
+                "repaired": plan.n_repaired,
             }
 
         return self._kept("plan", part, prices.tobytes() + local.tobytes(), work)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """Plan who gets what, or silence, so that the predicted value is as large as budgets, floors and caps
-allow; and write the plan, the prices with which the online service makes the same trade-offs, and a report. Exit
-status: 0 where there is a plan, 2 for a mistake in the call or its input, and where floors cannot be met."""
+allow; and write the plan, the prices with which the online service makes the same trade-offs, and a report. More than
+50 million candidates (or what part_rows in the file says) are planned part by part, and a run that was killed goes on
+when it is called again. Exit status: 0 where there is a plan, 2 for a mistake in the call or its input, and where
+floors cannot be met."""
 
 
 def add_commands(subparsers: Any) -> None:
@@ -19,6 +21,9 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--warm-start", type=Path, metavar="PRICES.json", help="prices of an earlier plan, to begin with"
     )
+    parser.add_argument(
+        "--engine", default="process", help="where parts of a large problem are planned: process or ray"
+    )
     parser.add_argument("--threads", type=int, default=0, help="0 for one a core (default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -28,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from homing.planning.plan_files import PAGE, plan_from_file
 
     out = args.problem.with_suffix("") if args.out is None else args.out
-    found = plan_from_file(args.problem, out, warm_start=args.warm_start, threads=args.threads)
+    found = plan_from_file(args.problem, out, warm_start=args.warm_start, engine=args.engine, threads=args.threads)
     print(found.to_text())
     print(f"\nPage: {out / PAGE}")
     return 0

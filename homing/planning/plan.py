@@ -40,6 +40,10 @@ class LimitUse:
         """Units by which the limit is broken."""
         return max(0.0, self.limit - self.used if self.floor else self.used - self.limit)
 
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.used:.6g} of {'at least' if self.floor else 'at most'} {self.limit:.6g}"
+        return f"{text}, price {self.price:.4g}" if self.binding else text
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return {
@@ -112,6 +116,11 @@ class Plan:
     classes: tuple[PriorityClass, ...] = ()
 
     @property
+    def n_messages(self) -> int:
+        """Messages sent."""
+        return len(self.chosen)
+
+    @property
     def gap(self) -> float:
         """(upper_bound − value) / upper_bound, the most that is lost, as a share; 0 where there is nothing to win."""
         lost = self.upper_bound - self.value
@@ -129,7 +138,7 @@ class Plan:
             "upper_bound": self.upper_bound,
             "gap": self.gap,
             "n_users": self.n_users,
-            "n_messages": len(self.chosen),
+            "n_messages": self.n_messages,
             "n_silent": self.n_silent,
             "n_repaired": self.n_repaired,
             "binding": list(self.binding),
@@ -140,7 +149,7 @@ class Plan:
     def __str__(self) -> str:
         lines = [
             f"value {self.value:.6g}, at most {self.upper_bound:.6g} possible (gap {self.gap:.1e})",
-            f"{len(self.chosen):,} messages to {self.n_users - self.n_silent:,} of {self.n_users:,} users, "
+            f"{self.n_messages:,} messages to {self.n_users - self.n_silent:,} of {self.n_users:,} users, "
             f"{self.n_repaired:,} of them other than their prices say",
         ]
         lines += [
@@ -148,12 +157,7 @@ class Plan:
             f"before (gap {item.gap:.1e}), {item.messages:,} messages"
             for i, item in enumerate(self.classes)
         ]
-        lines += [
-            f"{item.name}: {item.used:.6g} of {'at least' if item.floor else 'at most'} {item.limit:.6g}"
-            + (f", price {item.price:.4g}" if item.binding else "")
-            for item in self.usage
-        ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(str, self.usage)])
 
 
 class UnmetFloorsError(HomingError, ValueError):

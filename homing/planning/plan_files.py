@@ -1,16 +1,20 @@
-"""A plan and its report as files, from a problem's file."""
+"""A plan and its report as files, from a problem's file: in one piece, or part by part where there are many rows."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.engines import Engine
 from homing.errors import InvalidInputError, describe
+from homing.planning.limits import Limit
+from homing.planning.parts import parts_of
 from homing.planning.plan import Plan
 from homing.planning.plan_report import PlanReport, report
 from homing.planning.prices_file import load_prices, save_prices
@@ -19,6 +23,11 @@ from homing.planning.problem_file import ProblemFile
 from homing.planning.publishing import publish
 from homing.planning.solver import solve
 
+if TYPE_CHECKING:
+    from homing.planning.streaming import StreamedPlan
+
+#: Candidates up to which a problem is planned in one piece, if its file does not say: some 3 GB.
+WHOLE, PART_ROWS = 50_000_000, 5_000_000
 PLAN, PRICES, PAGE, NUMBERS = "plan.parquet", "prices.json", "report.html", "report.json"
 
 
@@ -28,17 +37,21 @@ def plan_from_file(
     *,
     data: str | Path | None = None,
     warm_start: str | Path | None = None,
+    engine: str | Engine = "process",
     threads: int = 0,
 ) -> PlanReport:
     """Plan what a YAML file asks for, and write what comes of it into a folder.
 
-    Files: `plan.parquet` (who gets what), `prices.json` (for the online service), `report.html` and `report.json`.
+    Files: `plan.parquet` (who gets what), `prices.json` (for the online service; none with priorities), `report.html`
+    and `report.json`. More than 50 million candidates, or what `part_rows` in the file says, are planned part by part
+    (see `solve_parquet`): `plan-00000.parquet` and so on, and a run that was killed goes on when it is called again.
 
     Args:
         path: of the problem; see `ProblemFile`.
         out: the folder; made if missing.
         data: folder that the candidates' path is relative to; the file's own when None.
         warm_start: prices that an earlier plan of the same limits wrote.
+        engine: where parts are planned, `process` or `ray`.
         threads: that pass over candidates; 0 for one a core.
 
     Raises:
@@ -47,33 +60,61 @@ def plan_from_file(
     """
     path, out = Path(path), Path(out)
     file = ProblemFile.from_yaml(path)
-    problem = file.problem(path.parent if data is None else data)
-    plan = solve(problem, warm_start=_begin(problem, warm_start), seed=file.seed, threads=threads)
-    found = report(problem, plan, sweeps=None if file.sweep is None else [file.sweep])
-    prices = publish(
-        problem,
-        plan,
-        start=file.start,
-        hours=file.horizon.hours,
-        traffic=file.horizon.traffic,
-        requests=file.horizon.requests,
-        amounts=file.horizon.amounts,
-        policy=file.horizon.policy,
-        source={"problem": path.name, "value": plan.value, "upper_bound": plan.upper_bound, "users": plan.n_users},
-        seed=file.seed,
-    )
+    folder = path.parent if data is None else Path(data)
+    begin = _begin(file.limits, warm_start)
+    rows = file.part_rows
+    if rows is None and (file.policy or file.priorities):
+        rows = 0
+    elif rows is None:
+        count = parts_of(folder / file.candidates, file.columns.wanted, PART_ROWS)[1]
+        rows = PART_ROWS if count > WHOLE else 0
     out.mkdir(parents=True, exist_ok=True)
-    write_plan(problem, plan, out / PLAN)
-    save_prices(prices, out / PRICES)
+    if rows:
+        from homing.planning.streaming import solve_parquet
+
+        parted = solve_parquet(path, out, data=data, engine=engine, part_rows=rows, warm_start=begin, threads=threads)
+        (out / PLAN).unlink(missing_ok=True)
+        return _written(file, path, out, parted.sample, parted)
+    table = file.table(folder)
+    problem = file.problem_of(table)
+    plan = solve(problem, warm_start=begin, seed=file.seed, threads=threads)
+    write_plan(problem, plan, out / PLAN, beside=table.select(file.columns.keep))
+    for stale in out.glob("plan-*.parquet"):  # of an earlier run in parts
+        stale.unlink()
+    return _written(file, path, out, problem, plan)
+
+
+def _written(
+    file: ProblemFile, path: Path, out: Path, problem: PlanningProblem, plan: Plan | StreamedPlan
+) -> PlanReport:
+    """The report, and with the prices as files."""
+    found = report(problem, plan, sweeps=None if file.sweep is None else [file.sweep])
+    if problem.priorities:  # which no price keeps
+        (out / PRICES).unlink(missing_ok=True)
+    else:
+        prices = publish(
+            problem,
+            plan,
+            start=file.start,
+            hours=file.horizon.hours,
+            traffic=file.horizon.traffic,
+            requests=file.horizon.requests,
+            amounts=file.horizon.amounts,
+            policy=file.horizon.policy,
+            source={"problem": path.name, "value": plan.value, "upper_bound": plan.upper_bound, "users": plan.n_users},
+            seed=file.seed,
+        )
+        save_prices(prices, out / PRICES)
     _write(out / NUMBERS, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
     _write(out / PAGE, found.to_html(title=f"Plan: {path.stem}"))
     return found
 
 
-def write_plan(problem: PlanningProblem, plan: Plan, path: Path, *, first: int = 0) -> None:
+def write_plan(problem: PlanningProblem, plan: Plan, path: Path, *, beside: Any = None, first: int = 0) -> None:
     """Who gets what: a row a message, with its user, its row among the candidates, its value and its codes.
 
-    Where the problem is a part, `first` candidates stand before it.
+    Columns of the candidates in `beside` (an Arrow table) are shown, too. Where the problem is a part, `first`
+    candidates stand before it.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -89,17 +130,19 @@ def write_plan(problem: PlanningProblem, plan: Plan, path: Path, *, first: int =
         labels = problem.names.get(name)
         chosen = column[plan.chosen]
         columns[name] = np.array(labels, dtype=object)[chosen] if labels else chosen
+    if beside is not None:
+        columns |= {name: beside[name].take(pa.array(plan.chosen)) for name in beside.column_names}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pq.write_table(pa.table(columns), temporary, write_page_checksum=True)
     temporary.replace(path)
 
 
-def _begin(problem: PlanningProblem, path: str | Path | None) -> NDArray[np.float64] | None:
+def _begin(limits: Sequence[Limit], path: str | Path | None) -> NDArray[np.float64] | None:
     """Prices to begin with: those of an earlier plan, by the limits' names; 0 for a new limit."""
     if path is None:
         return None
     known = {item.name: item.signed for item in load_prices(path).budgets}
-    labels = [limit.label for limit in problem.limits]
+    labels = [limit.label for limit in limits]
     if not set(labels) & set(known):
         bound = f"must price some of {labels}"
         raise InvalidInputError(describe(f"budgets of {path}", sorted(known), bound, "Name prices of the same limits."))

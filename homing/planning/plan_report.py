@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from homing.planning.baselines import first_come_value, greedy_value, unlimited
 from homing.planning.layout import lay_out
-from homing.planning.plan import Plan
+from homing.planning.plan import Plan, UnmetFloorsError
 from homing.planning.priorities import ranks
 from homing.planning.problem import PlanningProblem
+from homing.planning.publishing import scaled
 from homing.planning.silence import Silence, why_silent
+from homing.planning.solver import solve
 from homing.planning.sweeping import FACTORS, Sweep, sweep
+
+if TYPE_CHECKING:
+    from homing.planning.streaming import StreamedPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +32,17 @@ class PlanReport:
         wanted: limit → units that would be used then.
         silence: who gets nothing, and why.
         sweeps: plans for other sizes of some limits.
+        sampled: users that all but the plan was found out on, and counted up from; None for all.
     """
 
-    plan: Plan
+    plan: Plan | StreamedPlan
     greedy: float
     first_come: float
     unlimited: float
     wanted: dict[str, float]
     silence: Silence
     sweeps: tuple[Sweep, ...]
+    sampled: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -45,6 +52,7 @@ class PlanReport:
             "wanted": self.wanted,
             "silence": self.silence.to_dict(),
             "sweeps": [item.to_dict() for item in self.sweeps],
+            "sampled": self.sampled,
         }
 
     def to_text(self) -> str:
@@ -60,6 +68,8 @@ class PlanReport:
             f"{silence.not_worth_it:,} for whom nothing beats silence, {sum(silence.priced_out.values()):,} whose best "
             f"is worth less than its budgets' prices, {silence.no_room:,} for whom no room was left"
         )
+        if self.sampled is not None:
+            lines.append(f"All but the plan was found out on {self.sampled:,} users, and counted up to all.")
         return "\n".join(lines)
 
     def to_html(self, *, title: str = "Plan") -> str:
@@ -70,12 +80,16 @@ class PlanReport:
 
 
 def report(
-    problem: PlanningProblem, plan: Plan, *, sweeps: Sequence[str] | None = None, factors: Sequence[float] = FACTORS
+    problem: PlanningProblem,
+    plan: Plan | StreamedPlan,
+    *,
+    sweeps: Sequence[str] | None = None,
+    factors: Sequence[float] = FACTORS,
 ) -> PlanReport:
     """Hold a plan against what others would do, and against other sizes of its limits.
 
     Args:
-        problem: what was planned for.
+        problem: what was planned for; of a plan part by part its `sample`, on which all but the plan is found out.
         plan: its plan.
         sweeps: limits to sweep; the one that is dearest as a whole (price · limit) when None.
         factors: sizes, as shares of each.
@@ -88,6 +102,16 @@ def report(
         >>> round(found.plan.value, 1), found.greedy, found.wanted
         (4.9, 3.0, {'channel=0': 2.0})
     """
+    times = 1.0
+    if isinstance(plan, Plan):
+        mine = plan
+    else:
+        times = plan.n_users / max(1, problem.n_users)
+        problem = scaled(problem, 1.0 / times)
+        try:
+            mine = solve(problem, warm_start=plan.prices)
+        except UnmetFloorsError as error:  # those of the whole are met
+            mine = error.plan
     layout = lay_out(problem)
     free, used = unlimited(layout)
     rank = ranks(problem) if problem.priorities else None
@@ -96,12 +120,14 @@ def report(
         sweeps = [dearest.name] if dearest is not None else []
     return PlanReport(
         plan=plan,
-        greedy=greedy_value(layout, rank),
-        first_come=first_come_value(layout, rank),
-        unlimited=free,
+        greedy=times * greedy_value(layout, rank),
+        first_come=times * first_come_value(layout, rank),
+        unlimited=times * free,
         wanted={
-            item.name: float(used[row]) for item, row in zip(plan.usage, layout.rows.of_limit.tolist(), strict=True)
+            item.name: times * float(used[row])
+            for item, row in zip(plan.usage, layout.rows.of_limit.tolist(), strict=True)
         },
-        silence=why_silent(problem, plan),
-        sweeps=tuple(sweep(problem, name, factors=factors) for name in sweeps),
+        silence=why_silent(problem, mine).times(times),
+        sweeps=tuple(sweep(problem, name, factors=factors).times(times) for name in sweeps),
+        sampled=None if mine is plan else problem.n_users,
     )

@@ -123,6 +123,7 @@ class _Stage:
         open_user = np.bincount(user[taken], minlength=problem.n_users) < problem.max_per_user
         new = (rank == number) | ((rank > number) & named)
         new &= open_user[user] & ~_excluded(problem, taken, user)
+        new &= ~_too_large(problem, use_of(layout, taken))
         # What stands of users who may get more takes part, so that their caps hold; the rest is taken off the limits.
         has_new = np.bincount(user[new], minlength=problem.n_users) > 0
         stays = np.zeros(problem.n_candidates, dtype=np.bool_)
@@ -208,6 +209,18 @@ def _excluded(problem: PlanningProblem, taken: IntArray, user: IntArray) -> NDAr
         if problem.min_gap_hours:
             hour = problem.codes["hour"].astype(np.int64)
             out[rows] |= np.abs(hour[rows] - hour[other]) < problem.min_gap_hours
+    return out
+
+
+def _too_large(problem: PlanningProblem, used: FloatArray) -> NDArray[np.bool_]:
+    """(N,), candidates that alone use more of a budget than is left of it: no plan sends them."""
+    out = np.zeros(problem.n_candidates, dtype=np.bool_)
+    for budget, units in zip(problem.budgets, used[: len(problem.budgets)], strict=True):
+        left = budget.limit - units
+        if budget.cost is not None:
+            out |= counted(problem, budget) & (problem.costs[budget.cost] > left)
+        elif left < 1.0:
+            out |= counted(problem, budget)
     return out
 
 

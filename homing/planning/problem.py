@@ -139,6 +139,45 @@ class PlanningProblem:
         if self.max_per_user > 1 and not self.exclusive and not self.min_gap_hours:
             self._check_twins()
 
+    @classmethod
+    def from_table(
+        cls,
+        table: Any,
+        *,
+        user: str = "user_id",
+        value: str = "value",
+        codes: Sequence[str] = (),
+        costs: Sequence[str] = (),
+        segments: Sequence[str] = (),
+        **limits: Any,
+    ) -> PlanningProblem:
+        """From candidates as rows of an Arrow table, a Polars frame, or what else speaks Arrow's C stream.
+
+        Rows of the table are the problem's candidates: `table.take(plan.chosen)` says who gets what. Text columns
+        become codes with their `names`. Of a decision log `opportunities` makes such a table.
+
+        Args:
+            table: each user's rows stand together.
+            user, value: names of columns.
+            codes, costs, segments: names of columns; segments are the same in all of a user's rows.
+            limits: `budgets`, `floors`, `max_per_user` and so on; see above.
+
+        Raises:
+            InvalidInputError, UnknownNameError: naming the row or the column.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> table = pa.table({"user_id": ["ann", "ann", "bob"], "value": [0.5, 0.4, 0.3],
+            ...                   "channel": ["push", "email", "push"], "message_id": ["a", "b", "c"]})
+            >>> problem = PlanningProblem.from_table(table, codes=["channel"], budgets=[Budget(1, {"channel": "push"})])
+            >>> from homing.planning import solve
+            >>> table.take(solve(problem).chosen).select(["user_id", "message_id"]).to_pylist()
+            [{'user_id': 'ann', 'message_id': 'b'}, {'user_id': 'bob', 'message_id': 'c'}]
+        """
+        from homing.planning.tables import problem_from_table
+
+        return problem_from_table(table, user=user, value=value, codes=codes, costs=costs, segments=segments, **limits)
+
     @property
     def n_users(self) -> int:
         """Number of users, with or without candidates."""

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.planning.limits import Budget, Floor
-from homing.planning.problem import PlanningProblem, UserOffsets
+from homing.planning.limits import Budget, Floor, Limit
+from homing.planning.problem import PlanningProblem
+from homing.planning.tables import problem_from_table
 
 _GUIDE = "See docs/guides/planning.md."
 
@@ -41,6 +40,7 @@ class Columns(_Strict):
         codes: what limits and caps speak of; texts or whole numbers.
         costs: real numbers >= 0.
         segments: codes of the user: the same in all of a user's rows.
+        keep: others that the plan's file shows, ids say.
     """
 
     user: str = "user_id"
@@ -48,11 +48,12 @@ class Columns(_Strict):
     codes: list[str] = Field(default_factory=list)
     costs: list[str] = Field(default_factory=list)
     segments: list[str] = Field(default_factory=list)
+    keep: list[str] = Field(default_factory=list)
 
     @property
     def wanted(self) -> list[str]:
         """All of them, each once."""
-        return list(dict.fromkeys([self.user, self.value, *self.codes, *self.costs, *self.segments]))
+        return list(dict.fromkeys([self.user, self.value, *self.codes, *self.costs, *self.segments, *self.keep]))
 
 
 class Horizon(_Strict):
@@ -72,6 +73,8 @@ class ProblemFile(_Strict):
     ```yaml
     version: 1
     candidates: candidates.parquet      # beside this file; a file or a folder of them
+    # policy: models/champion           # candidates are then a decision log, and this policy's scores the values;
+    # per: decision                     # each decision by itself, instead of all of a user's together
     columns: {user: user_id, value: value, codes: [channel, campaign], costs: [opt_outs], segments: [tier]}
     max_per_user: 1
     budgets:
@@ -80,6 +83,7 @@ class ProblemFile(_Strict):
     floors:
       - {limit: 500, where: {campaign: launch}, name: launch}
     priorities: [{campaign: security}]  # what goes before all others, whatever it costs them
+    part_rows: 5000000                  # candidates in memory at once; 0 for all; by size if left out
     sweep: opt_outs                     # the limit whose trade-off curve is drawn; the dearest one if left out
     horizon: {start: 2026-11-23T00:00:00Z, hours: 24}
     ```
@@ -92,6 +96,8 @@ class ProblemFile(_Strict):
 
     version: Literal[1] = 1
     candidates: str
+    policy: str | None = None
+    per: Literal["user", "decision"] = "user"
     columns: Columns = Columns()
     max_per_user: int = Field(default=1, ge=1, le=64)
     min_gap_hours: int = Field(default=0, ge=0)
@@ -99,6 +105,7 @@ class ProblemFile(_Strict):
     priorities: list[dict[str, str | int | list[str] | list[int]]] = Field(default_factory=list)
     budgets: list[LimitItem] = Field(default_factory=list)
     floors: list[LimitItem] = Field(default_factory=list)
+    part_rows: int | None = Field(default=None, ge=0)
     sweep: str | None = None
     horizon: Horizon = Horizon()
     seed: int = Field(default=0, ge=0)
@@ -138,7 +145,20 @@ class ProblemFile(_Strict):
             InvalidInputError: if they cannot be read, or a row breaks a bound.
             UnknownNameError: if a column is not there.
         """
-        return self.problem_of(_read(Path(folder) / self.candidates, self.columns))
+        return self.problem_of(self.table(folder))
+
+    def table(self, folder: str | Path) -> Any:
+        """The candidates' columns, from a path that is relative to `folder`, as an Arrow table; see `problem`."""
+        path = Path(folder) / self.candidates
+        if self.policy is None:
+            return _read(path, self.columns.wanted)
+        from homing.planning.scored_log import opportunities
+
+        found = opportunities(path, Path(folder) / self.policy, per=self.per)
+        for name in self.columns.wanted:
+            if name not in found.column_names:
+                raise unknown_name("column of the log's candidates", name, found.column_names)
+        return found.select(self.columns.wanted)
 
     def problem_of(self, table: Any, labels: Mapping[str, Sequence[str]] | None = None) -> PlanningProblem:
         """The problem of candidates in an Arrow table; `labels` gives texts their codes, by column, where it is a part.
@@ -146,30 +166,28 @@ class ProblemFile(_Strict):
         Raises:
             InvalidInputError: if a row breaks a bound.
         """
-        offsets, ids = users_of(table[self.columns.user])
-        names = {name: tuple(texts) for name, texts in (labels or {}).items()}
-        codes = {name: _codes(name, table[name], names) for name in self.columns.codes}
-        segments = {}
-        for name in self.columns.segments:
-            each = _codes(name, table[name], names)
-            segments[name] = each[offsets[:-1]]
-            wrong = np.flatnonzero(each != np.repeat(segments[name], np.diff(offsets)))
-            if len(wrong):
-                bound = f"must be the same in all rows of user {ids[np.searchsorted(offsets, wrong[0], 'right') - 1]!r}"
-                raise InvalidInputError(describe(f"{name}[{wrong[0]}]", str(table[name][int(wrong[0])]), bound))
-        return PlanningProblem(
-            user=UserOffsets(offsets, ids),
-            value=_numbers(self.columns.value, table[self.columns.value]),
-            codes=codes,
-            costs={name: _numbers(name, table[name]) for name in self.columns.costs},
-            budgets=[Budget(**item.model_dump()) for item in self.budgets],
-            floors=[Floor(**item.model_dump()) for item in self.floors],
+        return problem_from_table(
+            table,
+            user=self.columns.user,
+            value=self.columns.value,
+            codes=self.columns.codes,
+            costs=self.columns.costs,
+            segments=self.columns.segments,
+            labels=labels,
+            budgets=self.limits[: len(self.budgets)],
+            floors=self.limits[len(self.budgets) :],
             max_per_user=self.max_per_user,
-            segments=segments,
-            names=names,
             min_gap_hours=self.min_gap_hours,
             exclusive=self.exclusive,
             priorities=self.priorities,
+        )
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Budgets, then floors, as those of a problem."""
+        return (
+            *(Budget(**item.model_dump()) for item in self.budgets),
+            *(Floor(**item.model_dump()) for item in self.floors),
         )
 
     @property
@@ -182,75 +200,19 @@ class ProblemFile(_Strict):
         return given if given.utcoffset() is not None else given.replace(tzinfo=UTC)
 
 
-def _read(path: Path, columns: Columns) -> Any:
+def _read(path: Path, wanted: Sequence[str]) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = columns.wanted
     try:
         schema = pq.read_schema(path) if path.is_file() else pq.ParquetDataset(path).schema
         missing = next((name for name in wanted if name not in schema.names), None)
         if missing is None:
-            return pq.read_table(path, columns=wanted).combine_chunks()
+            return pq.read_table(path, columns=list(wanted)).combine_chunks()
     except (OSError, pa.ArrowInvalid) as error:
         bound = f"must be Parquet that can be read ({' '.join(str(error).split())})"
         raise InvalidInputError(describe("candidates", str(path), bound, _GUIDE)) from error
     raise unknown_name(f"column of {path.name}", str(missing), schema.names)
-
-
-def users_of(column: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Where each user's rows begin, and their ids."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if column.null_count:
-        row = int(pc.index(pc.is_null(column), True).as_py())
-        raise InvalidInputError(describe(f"user[{row}]", None, "must be given", "Leave rows without a user out."))
-    coded = pc.dictionary_encode(column)
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    codes = coded.indices.to_numpy(zero_copy_only=False)
-    # Users are numbered as they first occur: in a file where they stand together the numbers never fall.
-    falls = np.flatnonzero(codes[1:] < codes[:-1])
-    if len(falls):
-        row = int(falls[0]) + 1
-        step = "Sort the rows by user; each user's candidates must stand together."
-        raise InvalidInputError(
-            describe(f"user[{row}]", str(column[row]), "occurred before, with others between", step)
-        )
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    ids = coded.dictionary.to_numpy(zero_copy_only=False)
-    return np.append(starts, len(codes)).astype(np.int64), ids
-
-
-def _codes(name: str, column: Any, names: dict[str, tuple[str, ...]]) -> NDArray[Any]:
-    """Whole numbers as they are; texts numbered by their order, with their names."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if column.null_count:
-        row = int(pc.index(pc.is_null(column), True).as_py())
-        raise InvalidInputError(describe(f"{name}[{row}]", None, "must be given"))
-    if pa.types.is_integer(column.type):
-        out: NDArray[Any] = column.to_numpy()
-        return out
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise InvalidInputError(describe(f"{name} type", str(column.type), "must be texts or whole numbers"))
-    if name not in names:
-        names[name] = tuple(pc.unique(column).sort().to_pylist())
-    found = pc.index_in(column, value_set=pa.array(names[name], column.type))
-    codes: NDArray[Any] = np.asarray(found.to_numpy()).astype(np.uint32)
-    return codes
-
-
-def _numbers(name: str, column: Any) -> NDArray[Any]:
-    import pyarrow as pa
-
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise InvalidInputError(describe(f"{name} type", str(column.type), "must be numbers"))
-    out: NDArray[Any] = column.to_numpy()  # what is missing becomes NaN, and is refused by its row
-    return out
 
 
 def _explain(error: ValidationError, source: str) -> Exception:

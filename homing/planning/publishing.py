@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.serving import use_at
 from homing.planning.solver import solve
 
+if TYPE_CHECKING:
+    from homing.planning.streaming import StreamedPlan
+
 #: Traffic that prices are planned for beside the forecast, as factors of it.
 FACTORS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 #: Elasticities are measured by a price that is so much higher and lower, and kept within these bounds.
@@ -29,7 +32,7 @@ _STEP, _LEAST, _MOST = 0.05, 0.3, 3.0
 
 def publish(
     problem: PlanningProblem,
-    plan: Plan,
+    plan: Plan | StreamedPlan,
     *,
     start: datetime,
     hours: float = 24.0,
@@ -47,8 +50,8 @@ def publish(
     the use of each budget answers to its price, both measured on a sample of the problem's users.
 
     Args:
-        problem: what was planned for. Code columns are named as in a request (`channel`, `campaign`, `domain`,
-            `hour` …), segments become `context.NAME`, codes their `names`.
+        problem: what was planned for, or `StreamedPlan.sample`. Code columns are named as in a request (`channel`,
+            `campaign`, `domain`, `hour` …), segments become `context.NAME`, codes their `names`.
         plan: its plan.
         start: when the horizon begins, UTC.
         hours: how long it is.
@@ -79,10 +82,10 @@ def publish(
         bound = "cannot be kept by prices, which weigh candidates of all classes against each other"
         step = "Send what the plan says, or plan without priorities, with floors say."
         raise InvalidInputError(describe("priorities", list(problem.priorities), bound, step))
-    total = check_positive("requests", max(1, problem.n_users) if requests is None else requests)
+    total = check_positive("requests", max(1, plan.n_users) if requests is None else requests)
     check_positive("sum of traffic", float(np.sum(traffic)))
-    some, share = sampled(problem, sample, np.random.default_rng(seed))
-    schedule, elasticity = _sensitivity(some, plan, share)
+    some = sampled(problem, sample, np.random.default_rng(seed), of=plan.n_users)
+    schedule, elasticity = _sensitivity(some, plan)
     budgets = tuple(
         PricedBudget(
             name=limit.label,
@@ -101,34 +104,32 @@ def publish(
         start=start,
         hours=hours,
         traffic=tuple((np.array(traffic) * (total / np.sum(traffic))).tolist()),
-        value_scale=max(plan.value / max(1, len(plan.chosen)), float(np.finfo(np.float32).tiny)),
+        value_scale=max(plan.value / max(1, plan.n_messages), float(np.finfo(np.float32).tiny)),
         schedule=schedule,
         policy=policy,
         source=dict(source or {}),
     )
 
 
-def sampled(problem: PlanningProblem, users: int, rng: np.random.Generator) -> tuple[PlanningProblem, float]:
-    """The problem of some of its users, drawn evenly, limits in proportion; and their share of all users."""
+def sampled(problem: PlanningProblem, users: int, rng: np.random.Generator, *, of: int) -> PlanningProblem:
+    """The problem of some of its users, drawn evenly, with their share of limits that are those of `of` users."""
     if users >= problem.n_users:
-        return problem, 1.0
+        return problem if of == problem.n_users else scaled(problem, problem.n_users / max(1, of))
     chosen = np.sort(rng.choice(problem.n_users, users, replace=False))
     lengths = np.diff(problem.offsets)[chosen]
     first = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.repeat(problem.offsets[chosen] - first[:-1], lengths) + np.arange(first[-1])
-    share = users / problem.n_users
-    scaled = _scaled(problem, share)
     return replace(
-        scaled,
+        scaled(problem, users / of),
         user=UserOffsets(first),
         value=problem.value[rows],
         codes={name: column[rows] for name, column in problem.codes.items()},
         costs={name: column[rows] for name, column in problem.costs.items()},
         segments={name: column[chosen] for name, column in problem.segments.items()},
-    ), share
+    )
 
 
-def _scaled(problem: PlanningProblem, factor: float) -> PlanningProblem:
+def scaled(problem: PlanningProblem, factor: float) -> PlanningProblem:
     """The same candidates with limits times a factor."""
     return replace(
         problem,
@@ -139,14 +140,14 @@ def _scaled(problem: PlanningProblem, factor: float) -> PlanningProblem:
 
 
 def _sensitivity(
-    problem: PlanningProblem, plan: Plan, share: float
+    problem: PlanningProblem, plan: Plan | StreamedPlan
 ) -> tuple[tuple[tuple[float, tuple[float, ...]], ...], NDArray[np.float64]]:
     """Prices (b,) >= 0 by traffic factor, and each limit's elasticity (b,)."""
     here = _prices(problem)
     schedule = []
     for factor in FACTORS:
         # What a sample says of prices is off by its noise, the same one at every factor: only the difference is used.
-        moved = plan.prices + _prices(_scaled(problem, 1.0 / factor)) - here
+        moved = plan.prices + _prices(scaled(problem, 1.0 / factor)) - here
         schedule.append((factor, tuple(np.abs(np.where(np.sign(moved) * _signs(problem) >= 0, moved, 0.0)).tolist())))
     layout = lay_out(problem)
     elasticity = np.ones(len(here))

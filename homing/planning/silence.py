@@ -36,6 +36,17 @@ class Silence:
         """All silent users."""
         return self.no_candidates + self.not_worth_it + sum(self.priced_out.values()) + self.no_room
 
+    def times(self, factor: float) -> Silence:
+        """Counts of a sample as those of `factor` times its users."""
+        if factor == 1.0:
+            return self
+        return Silence(
+            round(factor * self.no_candidates),
+            round(factor * self.not_worth_it),
+            {name: round(factor * count) for name, count in self.priced_out.items()},
+            round(factor * self.no_room),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return {**asdict(self), "total": self.total}

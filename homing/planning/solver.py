@@ -266,6 +266,8 @@ class _Search:
             matrix = curve[np.ix_(active, active)]
             unit = 1.0 / self.scale[active]
             least = 1e-4 * np.max(matrix.diagonal() * unit**2, initial=0.0)
+            if least == 0.0:  # nobody's choice answers to prices: they are not known better than values are
+                least = float(np.max(noise[active] * unit)) / self.worth
             inverse = np.linalg.inv(matrix + np.diag(least / unit**2))
             variance[np.ix_(active, active)] = inverse * np.square(noise[active]) @ inverse
         return self.rows.spread(variance) + 1e-12 * self.worth

@@ -16,7 +16,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,8 +50,9 @@ class StreamedPlan:
         prices: (limits,), signed as in `Plan`.
         value, upper_bound: over all parts.
         usage: each limit's use and price.
-        n_users, n_silent, n_messages: over all parts.
+        n_users, n_silent, n_messages, n_repaired: over all parts.
         passes: how often all parts were asked for their use.
+        sample: the problem of some users, with the limits of all: what `publish` and `report` take with this plan.
     """
 
     files: tuple[Path, ...]
@@ -62,7 +63,9 @@ class StreamedPlan:
     n_users: int
     n_silent: int
     n_messages: int
+    n_repaired: int
     passes: int
+    sample: PlanningProblem = field(repr=False)
 
     @property
     def gap(self) -> float:
@@ -71,12 +74,20 @@ class StreamedPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The certificate, as JSON types."""
-        numbers = ("value", "upper_bound", "gap", "n_users", "n_silent", "n_messages", "passes")
+        numbers = ("value", "upper_bound", "gap", "n_users", "n_silent", "n_messages", "n_repaired", "passes")
         return {
             **{name: getattr(self, name) for name in numbers},
             "files": [str(file) for file in self.files],
             "limits": [item.to_dict() for item in self.usage],
         }
+
+    def __str__(self) -> str:
+        lines = [
+            f"value {self.value:.6g}, at most {self.upper_bound:.6g} possible (gap {self.gap:.1e})",
+            f"{self.n_messages:,} messages to {self.n_users - self.n_silent:,} of {self.n_users:,} users, in "
+            f"{len(self.files):,} files",
+        ]
+        return "\n".join([*lines, *map(str, self.usage)])
 
 
 def solve_parquet(
@@ -109,9 +120,10 @@ def solve_parquet(
     """
     path, out = Path(path), Path(out)
     file = ProblemFile.from_yaml(path)
-    if file.priorities:
-        rule = "must be none where candidates are planned part by part"
-        raise InvalidInputError(describe("priorities", file.priorities, rule, "Plan in one piece: solve."))
+    for key, given in (("priorities", file.priorities), ("policy", file.policy)):
+        if given:
+            rule = "must be none where candidates are planned part by part"
+            raise InvalidInputError(describe(key, given, rule, "Plan in one piece: part_rows: 0."))
     folder = path.parent if data is None else Path(data)
     parts, rows = parts_of(folder / file.candidates, file.columns.wanted, part_rows)
     out.mkdir(parents=True, exist_ok=True)
@@ -160,8 +172,11 @@ def solve_parquet(
     first = np.concatenate([[0], np.cumsum([int(look["rows"]) for look in looks])]).tolist()
     made = ask(lambda part: job.plan(part, first[part.number], prices, local[part.number], labels))
     total = np.sum([answer["used"] for answer in made], axis=0)
+    files = tuple(out / answer["file"] for answer in made)
+    for stale in set(out.glob("plan-*.parquet")) - set(files):  # of an earlier run in more parts
+        stale.unlink()
     return StreamedPlan(
-        files=tuple(out / answer["file"] for answer in made),
+        files=files,
         prices=prices,
         value=float(np.sum([answer["value"] for answer in made])),
         upper_bound=bound,
@@ -172,7 +187,9 @@ def solve_parquet(
         n_users=n_users,
         n_silent=sum(int(answer["silent"]) for answer in made),
         n_messages=sum(int(answer["messages"]) for answer in made),
+        n_repaired=sum(int(answer["repaired"]) for answer in made),
         passes=passes,
+        sample=sample,
     )
 
 

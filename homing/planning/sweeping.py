@@ -50,6 +50,26 @@ class Sweep:
     now: float
     points: tuple[SweepPoint, ...]
 
+    def times(self, factor: float) -> Sweep:
+        """Plans of a sample as those of `factor` times its users; prices are the same."""
+        if factor == 1.0:
+            return self
+        return Sweep(
+            self.name,
+            self.now * factor,
+            tuple(
+                SweepPoint(
+                    point.limit * factor,
+                    point.used * factor,
+                    None if point.value is None else point.value * factor,
+                    point.upper_bound * factor,
+                    point.price,
+                    round(point.messages * factor),
+                )
+                for point in self.points
+            ),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return {**asdict(self), "points": [asdict(point) for point in self.points]}

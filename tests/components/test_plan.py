@@ -48,3 +48,7 @@ def test_plan_leaves_prices_where_the_service_reads_them(tmp_path: Path) -> None
     assert "Who is silent" in (tmp_path / "report").read_text()
     again = plan.python_func(*outputs, PROBLEM, str(tmp_path), str(where), "")
     assert load_prices(tmp_path / "prices", digest=again).budgets[0].limit == 2.0
+    # Priorities are kept by the plan alone: there is nothing to publish.
+    where.unlink()
+    third = plan.python_func(*outputs, PROBLEM + "priorities: [{channel: push}]\n", str(tmp_path), "", str(where))
+    assert third == "" and not where.exists()

@@ -18,6 +18,7 @@ from homing.planning import (
     PlanningProblem,
     ProblemFile,
     load_prices,
+    plan_files,
     plan_from_file,
     report,
     solve,
@@ -172,3 +173,46 @@ def test_a_sweep_says_where_floors_cannot_be_met():
     assert [point.value for point in points] == [2.0, 1.0, None]
     with pytest.raises(UnknownNameError, match="limit to sweep == 'lunch'"):
         sweep(problem, "lunch")
+
+
+def test_a_large_problem_is_planned_part_by_part(folder, capsys, monkeypatch):
+    """By its file's word or by its size; with the files of a plan in one piece, and nearly its numbers."""
+    whole = plan_from_file(folder / "monday.yaml", folder / "whole")
+    pq.write_table(table_of(), folder / "candidates.parquet", row_group_size=40)
+    parted = folder / "parted.yaml"
+    parted.write_text(YAML + "part_rows: 80\n")
+    assert main(["plan", str(parted)]) == 0
+    said = capsys.readouterr().out
+    assert "users, in 3 files" in said and "All but the plan was found out on 100 users" in said
+    out = folder / "parted"
+    rows = pa.concat_tables([pq.read_table(file) for file in sorted(out.glob("plan-*.parquet"))])
+    numbers = json.loads((out / "report.json").read_text())
+    assert numbers["plan"]["value"] == pytest.approx(whole.plan.value, rel=0.03)
+    assert numbers["plan"]["upper_bound"] == pytest.approx(whole.plan.upper_bound, rel=1e-3)
+    assert all(item["used"] <= item["limit"] for item in numbers["plan"]["limits"] if item["kind"] == "budget")
+    # `candidate` is the row among all of them.
+    table = table_of().take(rows["candidate"])
+    assert table["user_id"].to_pylist() == rows["user"].to_pylist()
+    assert table["value"].to_pylist() == rows["value"].to_pylist()
+    prices, one = load_prices(out / "prices.json"), load_prices(folder / "whole" / "prices.json")
+    assert [item.name for item in prices.budgets] == [item.name for item in one.budgets]
+    assert prices.signed == pytest.approx(one.signed, rel=0.2, abs=0.02)
+    assert numbers["alternatives"]["greedy"] == pytest.approx(whole.greedy)
+    # By size, with the same folder: what the other run left is gone.
+    monkeypatch.setattr(plan_files, "WHOLE", 100)
+    plan_from_file(folder / "monday.yaml", folder / "whole")
+    assert not (folder / "whole" / "plan.parquet").exists() and (folder / "whole" / "plan-00000.parquet").exists()
+    with pytest.raises(UnknownNameError, match=r"engine == 'rai'.*Did you mean 'ray'"):
+        plan_from_file(parted, folder / "other", engine="rai")
+    parted.write_text(YAML + "part_rows: 80\npriorities: [{channel: push}]\n")
+    with pytest.raises(InvalidInputError, match=r"priorities == .*must be none where candidates are planned part by"):
+        plan_from_file(parted, folder / "other")
+
+
+def test_priorities_have_no_prices_to_publish(folder):
+    file = folder / "monday.yaml"
+    plan_from_file(file, folder / "out")
+    file.write_text(YAML + "priorities: [{channel: push}]\n")
+    found = plan_from_file(file, folder / "out")
+    assert [item.name for item in found.plan.classes] == ["channel=push", "all others"]
+    assert not (folder / "out" / "prices.json").exists()

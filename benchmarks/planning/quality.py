@@ -11,6 +11,7 @@ from benchmarks.planning.instances import FAMILIES, make
 from homing.planning import Plan, PlanningProblem, solve
 
 users, seeds = int(sys.argv[1]), int(sys.argv[2])
+families = sys.argv[3:] or list(FAMILIES)
 
 
 def broken(problem: PlanningProblem, plan: Plan) -> int:
@@ -34,7 +35,7 @@ def broken(problem: PlanningProblem, plan: Plan) -> int:
 
 def work() -> dict[str, list[tuple[float, int, int]]]:
     found: dict[str, list[tuple[float, int, int]]] = {}
-    for family in FAMILIES:
+    for family in families:
         for seed in range(seeds):
             problem = make(family, users, seed=seed)
             plan = solve(problem)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
+import json
+import os
 from pathlib import Path
 
-from benchmarks.measure import PEERS, publish, run, table
+from benchmarks.measure import PEERS, Side, publish, run, table
+from benchmarks.planning.instances import FAMILIES
+
+_SIDE = "benchmarks.planning."
 
 
 def main() -> None:
@@ -14,31 +18,54 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--peer-users", type=int, default=100_000)
     parser.add_argument("--seeds", type=int, default=3, help="of each family at 10,000 users")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("planning-sides"), help="folder of what is done: none is run again"
+    )
+    parser.add_argument("--only", help="sides whose names begin so, and no result")
     args = parser.parse_args()
-    here = "benchmarks.planning."
+    args.keep.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Side] = {}
 
-    few = run(here + "quality", 10_000, args.seeds)
-    many = run(here + "quality", args.users, 1)
-    gaps = [
-        (
-            family,
-            f"{max(gap for gap, _, _ in few.answer[family]):.1e}",
-            f"{many.answer[family][0][0]:.1e}",
-            f"{sum(broken for _, broken, _ in few.answer[family] + many.answer[family])}",
-            f"{many.answer[family][0][2]}",
-        )
-        for family in many.answer
-    ]
+    def side(name: str, module: str, *words: object, python: Path | None = None) -> Side | None:
+        file = args.keep / f"{name}.json"
+        if not file.is_file() and name.startswith(args.only or ""):
+            done = run(_SIDE + module, *words, **({"python": python} if python else {}))
+            temporary = file.with_suffix(".part")
+            temporary.write_text(json.dumps(vars(done)), encoding="utf-8")
+            temporary.replace(file)
+        if file.is_file():
+            found[name] = Side(**json.loads(file.read_text(encoding="utf-8")))
+        return found.get(name)
 
-    ours = run(here + "ours", "base", args.peer_users, 0, 1)
+    few, peer = 10_000, args.peer_users
+    side("few", "quality", few, args.seeds)
+    for family in FAMILIES:
+        side(f"many-{family}", "quality", args.users, 1, family)
+    ours = side("ours", "ours", "base", peer, 0, 1)
+    side("highs", "highs", "base", peer, 0)
+    if ours is not None:
+        side("dualip", "dualip", "base", peer, 0, 1e-4, ours.answer["upper_bound"])
+    instance = args.keep / "instance.npz"
+    if side("pdlp-export", "export", "base", peer, 0, instance.resolve()) is not None:
+        side("pdlp", "pdlp", instance.resolve(), python=PEERS)
+    side("naive", "naive", "base", peer, 0)
+    for threads in sorted({1, min(2, os.cpu_count() or 1)}):
+        side(f"big-{threads}", "ours", "base", args.users, 0, threads)
+        side(f"warm-{threads}", "ours", "base", args.users, 0, threads, "warm")
+        side(f"read-{threads}", "bandwidth", "base", args.users, 0, threads)
+    if not args.only:
+        publish("planning", _text(found, args.users, peer, few, args.seeds))
+
+
+def _text(found: dict[str, Side], users: int, peer: int, few: int, seeds: int) -> str:
+    gaps = []
+    for family in FAMILIES:
+        rows = found["few"].answer[family]
+        (many,) = found[f"many-{family}"].answer[family]
+        broken = sum(count for _, count, _ in [*rows, many])
+        gaps.append((family, f"{max(gap for gap, _, _ in rows):.1e}", f"{many[0]:.1e}", f"{broken}", f"{many[2]}"))
+    ours, pdlp, dualip, highs = (found[name] for name in ("ours", "pdlp", "dualip", "highs"))
     bound = ours.answer["upper_bound"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "instance.npz"
-        run(here + "export", "base", args.peer_users, 0, path)
-        pdlp = run(here + "pdlp", path, python=PEERS)
-    dualip = run(here + "dualip", "base", args.peer_users, 0, 1e-4, bound)
-    highs = run(here + "highs", "base", args.peer_users, 0)
-    naive = run(here + "naive", "base", args.peer_users, 0)
     sides = {
         f"Homing (gap {ours.answer['gap']:.0e})": ours,
         f"DuaLip's algorithm in PyTorch (to {dualip.answer['gap']:.0e})": dualip,
@@ -48,37 +75,56 @@ def main() -> None:
     peers = [
         (
             name,
-            f"{side.best_cpu_s:.3g}",
-            f"{side.best_cpu_s / ours.best_cpu_s:,.0f}",
-            f"{side.added_mib / max(ours.added_mib, 1.0):.1f}",
+            f"{one.best_cpu_s:.3g}",
+            f"{one.best_cpu_s / ours.best_cpu_s:,.0f}",
+            f"{one.added_mib / max(ours.added_mib, 1.0):.1f}",
         )
-        for name, side in sides.items()
+        for name, one in sides.items()
     ]
-
-    big = run(here + "ours", "base", args.users, 0, 1)
-    warm = run(here + "ours", "base", args.users, 0, 1, "warm")
-    read = run(here + "bandwidth", "base", args.users, 0, 1)
-    read_s = read.answer["wall_s"]
-    agreement = abs(highs.answer["value"] / bound - 1)
-    worse = ", ".join(f"{name} loses {1 - value / bound:.1%}" for name, value in naive.answer.items()).capitalize()
-    publish(
-        "planning",
+    worse = ", ".join(f"{name} loses {1 - value / bound:.1%}" for name, value in found["naive"].answer.items())
+    limits = []
+    for threads in (1, 2):
+        if f"big-{threads}" in found:
+            read = found[f"read-{threads}"].answer["wall_s"]
+            cold, warm = (found[f"{name}-{threads}"] for name in ("big", "warm"))
+            walls = cold.answer["wall_s"], warm.answer["wall_s"]
+            limits.append(
+                (
+                    f"{threads}",
+                    f"{1e3 * read:.1f} ms",
+                    f"{1e3 * walls[0]:.0f} ms",
+                    f"{walls[0] / read:.1f}",
+                    f"{cold.best_cpu_s:.3f}",
+                    f"{1e3 * walls[1]:.0f} ms",
+                    f"{walls[1] / walls[0]:.2f}",
+                )
+            )
+    header = (
+        "threads",
+        "one read",
+        "building, checking, solving",
+        "× one read",
+        "CPU s",
+        "warm start",
+        "of the cold one",
+    )
+    mib = found["read-1"].answer["bytes"] / 2**20
+    return (
         "## Planning under budgets\n\n"
         "### How good\n\n"
-        f"The gap between a plan and what any plan could be worth: the worst of {args.seeds} seeds at 10,000 users, "
-        f"and at {args.users:,}, with up to 20 candidates each. Broken caps, budgets and floors are counted over the "
+        f"The gap between a plan and what any plan could be worth: the worst of {seeds} seeds at {few:,} users, "
+        f"and at {users:,}, with up to 20 candidates each. Broken caps, budgets and floors are counted over the "
         "columns.\n\n"
-        + table(("instances", "gap, 10,000 users", f"gap, {args.users:,} users", "broken", "limits with a price"), gaps)
+        + table(("instances", f"gap, {few:,} users", f"gap, {users:,} users", "broken", "limits with a price"), gaps)
         + "\n\n### Against solvers\n\n"
-        f"{args.peer_users:,} users, 20 candidates each, 54 budgets; one thread. HiGHS's optimum is Homing's upper "
-        f"bound up to {agreement:.0e}. DuaLip's algorithm is told the optimum and stops at the gap that is named. "
-        f"{worse}.\n\n"
+        f"{peer:,} users, 20 candidates each, 54 budgets; one thread. HiGHS's optimum is Homing's upper bound up to "
+        f"{abs(highs.answer['value'] / bound - 1):.0e}. DuaLip's algorithm is told the optimum and stops at the gap "
+        f"that is named. {worse.capitalize()}.\n\n"
         + table(("side", "CPU s", "× Homing's CPU time", "× Homing's memory"), peers)
         + "\n\n### Against the limit\n\n"
-        f"{args.users:,} users, one thread: building, checking and solving the problem {big.best_cpu_s:.3f} CPU s, "
-        f"{big.best_cpu_s / read_s:.0f} × one read of its {read.answer['bytes'] / 2**20:,.0f} MiB of columns "
-        f"({read_s * 1e3:.1f} ms). From yesterday's prices, with values moved by 5%: {warm.best_cpu_s:.3f} CPU s, "
-        f"{warm.best_cpu_s / big.best_cpu_s:.2f} of that. Compiling, once for each installation, is not in these.",
+        f"{users:,} users; a read of the {mib:,.0f} MiB of columns and a plan of them, elapsed, with as many threads. "
+        "Warm: from yesterday's prices, when values have moved by 5%. Compiling, once for each installation, is not in "
+        "these.\n\n" + table(header, limits)
     )
 
 

@@ -40,4 +40,19 @@ def _sources() -> tuple[tuple[str, int, int], ...]:
     return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
-_COMPILED = ("choosing", "layout", "newton", "options", "repair", "scanning")
+_COMPILED = (
+    "deviation",
+    "layout",
+    "newton",
+    "options",
+    "repair",
+    "rounding",
+    "runs",
+    "sampling",
+    "scanning",
+    "screening",
+    "screening_sets",
+    "sets",
+    "swaps",
+    "vertex",
+)

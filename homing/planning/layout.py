@@ -2,7 +2,7 @@
 
 Limits tell candidates apart by few codes. Codes that no limit names count as one; the combinations that remain are
 *cells*, and everything that a price does to a candidate is looked up by its cell: reduced value = value −
-table[0, cell] − Σ_k cost_k · table[k, cell].
+table[0, cell] − Σ_k cost_k · table[k, cell]. One cell more stands for no message: it counts in no row and has no price.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from homing.planning.problem import PlanningProblem, stacked
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 MOST_CELLS = 2**22
+#: Candidates whose cells are made at once.
+_PIECE = 2**15
 
 
 @compiled
@@ -39,16 +41,6 @@ def add_segments(cell: Any, offsets: Any, code: Any, top: Any, stride: Any) -> A
             cell[i] += more
 
 
-@compiled
-def add_spread(start: Any, row: Any, kind: Any, variance: Any, out: Any) -> Any:
-    """out[k, c] = Σ of the covariances of the rows that cell c counts in."""
-    for c in range(start.shape[0] - 1):
-        for e in range(start[c], start[c + 1]):
-            for f in range(start[c], start[c + 1]):
-                if kind[row[e]] == kind[row[f]]:
-                    out[kind[row[e]], c] += variance[row[e], row[f]]
-
-
 @dataclass(frozen=True, eq=False)
 class Rows:
     """What is counted, and between which bounds: a budget and a floor on the same thing are one row.
@@ -61,7 +53,7 @@ class Rows:
         ceiling: (m,), inf where there is none.
         of_limit: row of each of the problem's limits.
         cost: (m,), 0 where messages are counted, else 1 + the cost column.
-        start: (cells + 1,), where the entries of each cell begin.
+        start: (cells + 1,), where the entries of each cell begin; the last cell, that of no message, has none.
         row: (entries,), the rows that each cell counts in.
         n_costs: cost columns.
     """
@@ -77,30 +69,26 @@ class Rows:
     def __len__(self) -> int:
         return len(self.floor)
 
+    @property
+    def n_cells(self) -> int:
+        """Cells, that of no message among them."""
+        return len(self.start) - 1
+
     @cached_property
-    def cell_of_entry(self) -> IntArray:
-        """(entries,)."""
-        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+    def place(self) -> IntArray:
+        """(entries,) where in a flat table (1 + K, cells) each entry belongs."""
+        return self.cost[self.row] * self.n_cells + np.repeat(np.arange(self.n_cells), np.diff(self.start))
 
     def tables(self, prices: FloatArray) -> FloatArray:
         """What prices (m,) take off a message and off a unit of each cost, by cell (1 + K, cells)."""
-        cells = len(self.start) - 1
-        kind = self.cost[self.row]
-        flat = np.bincount(
-            kind * cells + self.cell_of_entry, weights=prices[self.row], minlength=(1 + self.n_costs) * cells
-        )
-        return np.ascontiguousarray(flat.reshape(1 + self.n_costs, cells))
+        shape = (1 + self.n_costs, self.n_cells)
+        flat = np.bincount(self.place, weights=prices[self.row], minlength=shape[0] * shape[1])
+        return flat.astype(np.float64, copy=False).reshape(shape)
 
     def usage(self, counted: FloatArray) -> FloatArray:
         """Units of each row (m,) from messages and costs by cell (1 + K, cells)."""
-        weights = counted[self.cost[self.row], self.cell_of_entry]
-        return np.bincount(self.row, weights=weights, minlength=len(self)).astype(np.float64)
-
-    def spread(self, variance: FloatArray) -> FloatArray:
-        """Standard deviation of the tables (1 + K, cells) of prices with a covariance (m, m)."""
-        out = np.zeros((1 + self.n_costs, len(self.start) - 1))
-        add_spread(self.start, self.row, self.cost, variance, out)
-        return np.sqrt(np.maximum(out, 0.0))
+        weights = counted.ravel()[self.place]
+        return np.bincount(self.row, weights=weights, minlength=len(self)).astype(np.float64, copy=False)
 
     def bound(self, prices: FloatArray) -> float:
         """What the limits themselves are worth at these prices: Σ p⁺ · ceiling − p⁻ · floor."""
@@ -168,16 +156,10 @@ def lay_out(problem: PlanningProblem) -> Layout:
                 "Number the codes of each column from 0 without holes, or join columns that limits name together.",
             )
         )
-    kind = np.dtype(np.uint16 if cells <= 2**16 else np.uint32)  # each type is a compilation more
-    cell = np.zeros(problem.n_candidates, dtype=kind)
     strides: dict[str, int] = {}
     stride = 1
     for column, size in sizes.items():
         strides[column] = stride
-        if column in problem.codes:
-            add_codes(cell, problem.codes[column], kind.type(tops[column]), kind.type(stride))
-        else:
-            add_segments(cell, problem.offsets, problem.segments[column], kind.type(tops[column]), kind.type(stride))
         stride *= size
     costs = {name: problem.costs[name] for name in problem.costs if any(x.cost == name for x in problem.limits)}
     several = problem.max_per_user > 1
@@ -185,7 +167,7 @@ def lay_out(problem: PlanningProblem) -> Layout:
     return Layout(
         offsets=problem.offsets,
         value=problem.value,
-        cell=cell,
+        cell=_cells(problem, tops, strides, cells),
         costs=stacked(costs, n),
         hour=problem.codes["hour"].astype(np.int32) if several and problem.min_gap_hours else np.empty(0, np.int32),
         group=np.stack([problem.codes[c].astype(np.int32) for c in problem.exclusive])
@@ -197,6 +179,27 @@ def lay_out(problem: PlanningProblem) -> Layout:
     )
 
 
+def _cells(problem: PlanningProblem, tops: dict[str, int], strides: dict[str, int], cells: int) -> NDArray[Any]:
+    """Cell of each candidate (N,), a piece at a time: all columns of one before the next, while it is in the cache."""
+    n = problem.n_candidates
+    kind = np.dtype(np.uint16 if cells < 2**16 else np.uint32)  # each type is a compilation more
+    cell = np.empty(n, dtype=kind)
+    columns = [
+        (problem.codes[column], kind.type(top), kind.type(strides[column]))
+        for column, top in tops.items()
+        if column in problem.codes
+    ]
+    for begin in range(0, n, _PIECE):
+        piece = cell[begin : begin + _PIECE]
+        piece[:] = 0
+        for code, top, stride in columns:
+            add_codes(piece, code[begin : begin + _PIECE], top, stride)
+    for column, top in tops.items():
+        if column in problem.segments:
+            add_segments(cell, problem.offsets, problem.segments[column], kind.type(top), kind.type(strides[column]))
+    return cell
+
+
 def _rows(
     problem: PlanningProblem,
     selections: list[dict[str, tuple[int, ...]]],
@@ -204,7 +207,7 @@ def _rows(
     strides: dict[str, int],
     costs: list[str],
 ) -> Rows:
-    cells = int(np.prod(list(sizes.values()), dtype=np.int64)) if sizes else 1
+    cells = 1 + (int(np.prod(list(sizes.values()), dtype=np.int64)) if sizes else 1)
     found: dict[Any, int] = {}
     of_limit, floors, ceilings, kinds, members = [], [], [], [], []
     for position, (limit, chosen) in enumerate(zip(problem.limits, selections, strict=True)):

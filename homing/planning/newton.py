@@ -4,7 +4,7 @@ With weights x over a user's options, max_x Σ r·x − γ/2 Σ x² over the sim
 x is the projection of r / γ onto the simplex (Nesterov 2005, "Smooth minimization of non-smooth functions"; the same
 term as in ECLIPSE). Its generalised Hessian is that of few users, those whose best options lie within γ, so that a step
 costs one pass over options and a small linear system. For γ small enough the solution is that of γ = 0 (Mangasarian and
-Meyer 1979, "Nonlinear perturbation of linear programs"); users that have only one option left are settled on the way.
+Meyer 1979, "Nonlinear perturbation of linear programs").
 """
 
 from __future__ import annotations
@@ -16,36 +16,26 @@ import numpy as np
 
 from homing.planning.compiled import compiled, inlined
 from homing.planning.layout import FloatArray, Rows
-from homing.planning.options import Options, best_options, count_option, narrow, worth_of
+from homing.planning.options import Options, count_option, worth_after
 
 _STEPS = 40
 _SEARCHES = 24
-#: Deviation of use from its bound that is taken for none, in messages.
-_TOLERANCE = 0.05
-#: From one γ to the next, and half width, in γ, of the neighbourhood of prices outside of which users are settled.
-_SHRINK = 8.0
-_REACH = 4.0
-#: Open users who are moved one by one at the end, at least.
-_BENCH = 4096
 
 
 @inlined
-def add_outer(o: Any, p: Any, factor: Any, cell: Any, cost: Any, start: Any, row: Any, kind: Any, curve: Any) -> Any:
-    """Add factor · a bᵀ to curve, with a and b the units that options o and p use of each row."""
-    for d in range(cell.shape[1]):
-        c = cell[o, d]
-        if c < 0:
-            break
+def add_outer(o: Any, factor: Any, cell: Any, cost: Any, start: Any, row: Any, kind: Any, curve: Any) -> Any:
+    """Add factor · a aᵀ to the upper triangle of curve, with a the units that option o uses of each row."""
+    for d in range(cell.shape[0]):
+        c = cell[d, o]
         for e in range(start[c], start[c + 1]):
             i = row[e]
-            a = factor if kind[i] == 0 else factor * cost[o, d, kind[i] - 1]
-            for g in range(cell.shape[1]):
-                b = cell[p, g]
-                if b < 0:
-                    break
+            a = factor if kind[i] == 0 else factor * cost[d, kind[i] - 1, o]
+            for g in range(cell.shape[0]):
+                b = cell[g, o]
                 for f in range(start[b], start[b + 1]):
                     j = row[f]
-                    curve[i, j] += a if kind[j] == 0 else a * cost[p, g, kind[j] - 1]
+                    if i <= j:
+                        curve[i, j] += a if kind[j] == 0 else a * cost[g, kind[j] - 1, o]
 
 
 @compiled
@@ -76,58 +66,78 @@ def smoothed(
     """
     counted[:] = 0.0
     curve[:] = 0.0
+    m = curve.shape[0]
+    units = np.zeros(m)  # Σ a of a user's options with a weight, and the rows where it is not 0
+    touched = np.empty(m, np.int64)
     total = 0.0
     lost = 0.0
-    widest = 1
+    worth_after(value, cell, cost, table, weight)
     for u in range(first.shape[0] - 1):
-        widest = max(widest, first[u + 1] - first[u])
-    worth = np.empty(widest)
-    for u in range(first.shape[0] - 1):
-        begin = first[u]
+        begin, end = first[u], first[u + 1]
         top, second, which = -np.inf, -np.inf, begin
-        for o in range(begin, first[u + 1]):
-            r = worth_of(o, value, cell, cost, table)
-            worth[o - begin] = r
-            weight[o] = 0.0
+        for o in range(begin, end):
+            r = weight[o]
             if r > top:
                 second, top, which = top, r, o
             elif r > second:
                 second = r
         if second <= top - gamma:
+            weight[begin:end] = 0.0
             weight[which] = 1.0
             total += top - 0.5 * gamma
             count_option(which, 1.0, cell, cost, counted)
             continue
-        count, mass = 0, 0.0
-        for o in range(begin, first[u + 1]):
-            if worth[o - begin] > top - gamma:
-                weight[o] = 1.0
+        count, mass, bound = 0, 0.0, top - gamma
+        for o in range(begin, end):
+            if weight[o] > bound:
                 count += 1
-                mass += worth[o - begin]
-        level = (mass - gamma) / count
-        dropped = 1
-        while dropped:
-            dropped = 0
-            for o in range(begin, first[u + 1]):
-                if weight[o] == 1.0 and worth[o - begin] <= level:
-                    weight[o] = 0.0
-                    mass -= worth[o - begin]
-                    dropped += 1
-            count -= dropped
+                mass += weight[o]
+        while True:
             level = (mass - gamma) / count
+            if level <= bound:
+                break
+            dropped = 0
+            for o in range(begin, end):
+                if bound < weight[o] <= level:
+                    mass -= weight[o]
+                    dropped += 1
+            bound = level
+            if not dropped:
+                break
+            count -= dropped
         # Curvature: Σ a aᵀ − (Σ a)(Σ a)ᵀ / count over the options with a weight, each with units a of the rows.
-        for o in range(begin, first[u + 1]):
-            if weight[o] == 0.0:
+        n = 0
+        for o in range(begin, end):
+            r = weight[o]
+            if r <= bound:
+                weight[o] = 0.0
                 continue
-            x = (worth[o - begin] - level) / gamma
+            x = (r - level) / gamma
             weight[o] = x
-            total += x * worth[o - begin] - 0.5 * gamma * x * x
-            lost += x * (top - worth[o - begin])
+            total += x * r - 0.5 * gamma * x * x
+            lost += x * (top - r)
             count_option(o, x, cell, cost, counted)
-            add_outer(o, o, 1.0 / gamma, cell, cost, start, row, kind, curve)
-            for p in range(begin, first[u + 1]):
-                if weight[p] != 0.0:
-                    add_outer(o, p, -1.0 / (gamma * count), cell, cost, start, row, kind, curve)
+            add_outer(o, 1.0 / gamma, cell, cost, start, row, kind, curve)
+            for d in range(cell.shape[0]):
+                c = cell[d, o]
+                for e in range(start[c], start[c + 1]):
+                    j = row[e]
+                    amount = 1.0 if kind[j] == 0 else cost[d, kind[j] - 1, o]
+                    if units[j] == 0.0 and amount > 0.0:
+                        touched[n] = j
+                        n += 1
+                    units[j] += amount
+        for t in range(n):
+            i = touched[t]
+            a = units[i] / (gamma * count)
+            for s in range(n):
+                if i <= touched[s]:
+                    curve[i, touched[s]] -= a * units[touched[s]]
+        for t in range(n):
+            units[touched[t]] = 0.0
+    for i in range(m):
+        for j in range(i):
+            curve[i, j] = curve[j, i]
     return total, lost
 
 
@@ -160,7 +170,7 @@ class Minimum:
 
     Attributes:
         price: (m,).
-        use: (m,) units that users use at the smoothed weights.
+        counted: (1 + K, cells) messages and costs of users at the smoothed weights.
         curve: (m, m) generalised Hessian.
         weight: (O,) of the options.
         gap: by how much the dual without smoothing lies above the value of the weights: what is not yet known.
@@ -168,7 +178,7 @@ class Minimum:
     """
 
     price: FloatArray
-    use: FloatArray
+    counted: FloatArray
     curve: FloatArray
     weight: FloatArray
     gap: float
@@ -199,7 +209,8 @@ def minimise(
         tolerance: largest deviation of use from its bound that is taken for none, in messages.
     """
     m = len(price)
-    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma)
+    spare = np.empty(len(options.value))
+    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma, np.empty(len(options.value)))
     damping, passes = 1e-10, 1
     for _ in range(_STEPS):
         slope, moving = _slopes(point, floor, ceiling, within)
@@ -212,7 +223,7 @@ def minimise(
             moved = within.clip(point.price + step)
             start = np.where(point.price != 0.0, point.price, -slope)  # the side on which a price at zero may move
             moved = np.where(moved * start < 0.0, 0.0, moved)
-            trial = _evaluate(options, rows, floor, ceiling, moved, gamma)
+            trial = _evaluate(options, rows, floor, ceiling, moved, gamma, spare)
             passes += 1
             promised = float(slope @ (moved - point.price))
             if trial.dual <= point.dual + 1e-4 * min(promised, 0.0) and not np.array_equal(moved, point.price):
@@ -222,14 +233,15 @@ def minimise(
             damping = max(damping * 30.0, 1e-8)
         if better is None:
             break
-        point = better
-    return Minimum(point.price, point.use, point.curve, point.weight, point.lost, passes)
+        spare, point = point.weight, better
+    return Minimum(point.price, point.counted, point.curve, point.weight, point.lost, passes)
 
 
 @dataclass(frozen=True, eq=False)
 class _Point:
     price: FloatArray
     dual: float
+    counted: FloatArray
     use: FloatArray
     curve: FloatArray
     weight: FloatArray
@@ -237,17 +249,23 @@ class _Point:
 
 
 def _evaluate(
-    options: Options, rows: Rows, floor: FloatArray, ceiling: FloatArray, price: FloatArray, gamma: float
+    options: Options,
+    rows: Rows,
+    floor: FloatArray,
+    ceiling: FloatArray,
+    price: FloatArray,
+    gamma: float,
+    weight: FloatArray,
 ) -> _Point:
     m = len(price)
-    table, curve, weight = rows.tables(price), np.empty((m, m)), np.empty(len(options.value))
+    table, curve = rows.tables(price), np.empty((m, m))
     counted = np.empty(table.shape)
     total, lost = smoothed(*options.columns, table, gamma, rows.start, rows.row, rows.cost, counted, curve, weight)
     use = rows.usage(counted)
     up, down = price > 0.0, price < 0.0
     total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
     lost += float(np.abs(price[up] * (ceiling - use)[up]).sum() + np.abs(price[down] * (floor - use)[down]).sum())
-    return _Point(price, total, use, curve, weight, lost)
+    return _Point(price, total, counted, use, curve, weight, lost)
 
 
 def _slopes(point: _Point, floor: FloatArray, ceiling: FloatArray, within: Interval) -> tuple[FloatArray, FloatArray]:
@@ -276,96 +294,3 @@ def _newton_step(
     matrix = matrix + np.diag(damping * typical + flat)
     step: FloatArray = -np.linalg.solve(matrix, right) / unit
     return step
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """The end of the descent in γ.
-
-    Attributes:
-        price: (m,).
-        minimum: at the smallest γ.
-        use: (m,) units of all users that were open.
-        options: of the users who were open then, for its weights.
-        bench: of the users who were open when there were few enough to move them one by one; `options.origin` counts
-            among these.
-        passes: over options, all told.
-    """
-
-    price: FloatArray
-    minimum: Minimum
-    use: FloatArray
-    options: Options
-    bench: Options
-    passes: int
-
-
-def descend(
-    options: Options,
-    rows: Rows,
-    floor: FloatArray,
-    ceiling: FloatArray,
-    price: FloatArray,
-    whole: Interval,
-    scale: FloatArray,
-    gamma: float,
-    *,
-    last: float,
-    enough: float,
-) -> Finished:
-    """Minimise with one γ after the other until next to nothing is unknown.
-
-    Users whose option no price nearby changes are settled on the way; should the prices leave that neighbourhood, they
-    are opened again.
-
-    Args:
-        whole: where prices may be.
-        gamma: the first one, in units of value.
-        last: γ at which to stop in any case.
-        enough: gap at which to stop, in units of value.
-    """
-    passes = 0
-    bench = options
-    narrower: list[tuple[Options, FloatArray, FloatArray, Interval, FloatArray]] = []
-    within = whole
-    reach = _REACH
-    before: tuple[float, FloatArray] | None = None
-    least, tie = max(last, 1e-9 * gamma), 1e-4 * gamma
-    fixed = np.zeros(len(price))
-    while True:
-        minimum = minimise(options, rows, floor, ceiling, price, within, scale, gamma, _TOLERANCE)
-        passes += minimum.passes
-        price = minimum.price
-        if narrower and within.stops(price, whole):
-            options, floor, ceiling, within, fixed = narrower.pop()
-            reach *= 2.0
-            continue
-        if minimum.gap <= enough or gamma <= least:
-            return Finished(price, minimum, fixed + minimum.use, options, bench, passes)
-        if before is not None:
-            # While nobody's set of options changes, prices are linear in γ: where they would be at γ = 0.
-            ahead = whole.clip(price + (price - before[1]) * gamma / (before[0] - gamma))
-            ahead = np.where(ahead * price < 0.0, 0.0, ahead)
-            passes += 1
-            if _gap(options, rows, floor, ceiling, ahead, minimum) <= enough:
-                return Finished(ahead, minimum, fixed + minimum.use, options, bench, passes)
-        before = (gamma, price)
-        narrower.append((options, floor, ceiling, within, fixed))
-        within = whole.around(price, reach * gamma / scale)
-        use, options = narrow(options, rows, within.low, within.high)
-        floor, ceiling, fixed = floor - use, ceiling - use, fixed + use
-        # Ties are kept on the bench: the last digits of prices break them, and moving them costs nothing.
-        if gamma > tie and (len(options) >= _BENCH or len(bench) > 4 * _BENCH):
-            bench = options = options.restarted()
-        gamma /= _SHRINK
-
-
-def _gap(
-    options: Options, rows: Rows, floor: FloatArray, ceiling: FloatArray, price: FloatArray, minimum: Minimum
-) -> float:
-    """By how much the dual at some prices lies above the value of the weights of a minimum."""
-    best = np.empty(len(options), dtype=np.int64)
-    total: float = best_options(*options.columns, rows.tables(price), best)
-    up, down = price > 0.0, price < 0.0
-    total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
-    return total - float(minimum.weight @ options.value)

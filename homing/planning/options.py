@@ -15,7 +15,7 @@ import numpy as np
 from homing.planning.compiled import compiled, inlined
 from homing.planning.layout import FloatArray, IntArray, Layout, Rows
 
-#: Options listed of one user; what is not listed is not planned, though the bound counts it.
+#: Options listed of a user who may get several; what is not listed is not planned, though the bound counts it.
 MOST_OPTIONS = 256
 
 
@@ -28,8 +28,8 @@ class Options:
         first: (n + 1,) where each user's options begin.
         value: (O,) worth over silence.
         item: (O, most) candidate rows, −1 where there are fewer.
-        cell: (O, most) cell of each, −1 likewise.
-        cost: (O, most, K) costs of each.
+        cell: (most, O) cell of each; that of no message where there are fewer.
+        cost: (most, K, O) costs of each.
         origin: (O,) index of each among the options from which these were narrowed down.
     """
 
@@ -55,22 +55,25 @@ class Options:
 
     def usage(self, chosen: IntArray, rows: Rows) -> FloatArray:
         """Units of each row (m,) if each user gets the option `chosen` (n,), an index over all options."""
-        counted = np.zeros((1 + rows.n_costs, len(rows.start) - 1))
+        counted = np.zeros((1 + rows.n_costs, rows.n_cells))
         count_options(self.cell, self.cost, chosen, counted)
         return rows.usage(counted)
 
-    def worth(self, chosen: IntArray, tables: FloatArray) -> FloatArray:
-        """Value of options (an index over all) less what prices take off it."""
-        out = self.value[chosen].copy()
-        for d in range(self.cell.shape[1]):
-            cell = self.cell[chosen, d]
-            some = cell >= 0
-            out[some] -= tables[0, cell[some]] + (self.cost[chosen, d][some] * tables[1:, cell[some]].T).sum(axis=1)
+    def best(self, tables: FloatArray) -> tuple[IntArray, FloatArray]:
+        """The option (n,) of each user that is worth most after prices, the first of equal ones; and that worth."""
+        choice, worth = np.empty(len(self), dtype=np.int64), np.empty(len(self))
+        best_options(*self.columns, tables, choice, worth)
+        return choice, worth
+
+    def worth(self, tables: FloatArray) -> FloatArray:
+        """(O,) value less what prices take off it."""
+        out = np.empty(len(self.value))
+        worth_after(self.value, self.cell, self.cost, tables, out)
         return out
 
     def likely(self, tables: FloatArray, most: int) -> IntArray:
         """The options, `most` at most, that lie the least below their user's best one at some prices."""
-        worth = self.worth(np.arange(len(self.value)), tables)
+        worth = self.worth(tables)
         best = np.maximum.reduceat(worth, self.first[:-1]) if len(self) else worth
         lost = np.repeat(best, np.diff(self.first)) - worth
         return np.argsort(np.maximum(lost, 1e-5 * np.abs(worth).max(initial=0.0)), kind="stable")[:most]
@@ -82,11 +85,14 @@ class Options:
 
 def options_of(layout: Layout, user: IntArray, first: IntArray, item: IntArray) -> Options:
     """Options from their candidates (O, most)."""
-    return Options(user, first, *look_up(layout.value, layout.cell, layout.costs, item))
+    value, cell, cost = look_up(layout.value, layout.cell, layout.costs, item, layout.rows.n_cells - 1)
+    return Options(user, first, value, item, cell, cost, np.arange(len(item)))
 
 
 def join(parts: list[Options]) -> Options:
     """Options of the users of all parts, in their order."""
+    if len(parts) == 1:
+        return parts[0]
     shifts = np.cumsum([0] + [len(p.value) for p in parts])
     first = [p.first[:-1] + shift for p, shift in zip(parts, shifts, strict=False)]
     return Options(
@@ -94,8 +100,8 @@ def join(parts: list[Options]) -> Options:
         np.concatenate([*first, shifts[-1:]]),
         np.concatenate([p.value for p in parts]),
         np.concatenate([p.item for p in parts]),
-        np.concatenate([p.cell for p in parts]),
-        np.concatenate([p.cost for p in parts]),
+        np.concatenate([p.cell for p in parts], axis=1),
+        np.concatenate([p.cost for p in parts], axis=2),
         np.arange(shifts[-1]),
     )
 
@@ -104,57 +110,70 @@ def narrow(options: Options, rows: Rows, low: FloatArray, high: FloatArray) -> t
     """Settle users whose option no price (m,) in an interval changes.
 
     Returns:
-        The units (m,) that they use, and the options of the others.
+        Their messages and costs by cell (1 + K, cells), and the options of the others.
     """
-    counted = np.zeros((1 + rows.n_costs, len(rows.start) - 1))
-    columns = narrowed(
-        options.user, options.item, options.origin, *options.columns, rows.tables(low), rows.tables(high), counted
-    )
-    return rows.usage(counted), Options(*columns)
+    counted = np.zeros((1 + rows.n_costs, rows.n_cells))
+    worth = options.worth(rows.tables(low))
+    keep, user, first = contested(*options.columns, worth, rows.tables(high), counted)
+    kept = np.flatnonzero(keep)
+    columns = options.value[kept], options.item[kept], options.cell[:, kept], options.cost[:, :, kept]
+    return counted, Options(options.user[user], first, *columns, options.origin[kept])
 
 
 @compiled
-def look_up(value: Any, cell: Any, costs: Any, item: Any) -> Any:
-    """Value, items, cells and costs of options from their candidates, and a number for each."""
+def look_up(value: Any, cell: Any, costs: Any, item: Any, nothing: Any) -> Any:
+    """Value, cells and costs of options from their candidates; `nothing` is the cell of no message."""
     n, most = item.shape
     out_value = np.zeros(n)
-    out_cell = np.full((n, most), -1, np.int32)
-    out_cost = np.zeros((n, most, costs.shape[0]), np.float32)
+    out_cell = np.full((most, n), nothing, np.int32)
+    out_cost = np.zeros((most, costs.shape[0], n), np.float32)
     for o in range(n):
         for d in range(most):
             i = item[o, d]
             if i >= 0:
                 out_value[o] += value[i]
-                out_cell[o, d] = cell[i]
+                out_cell[d, o] = cell[i]
                 for k in range(costs.shape[0]):
-                    out_cost[o, d, k] = costs[k, i]
-    return out_value, item, out_cell, out_cost, np.arange(n)
+                    out_cost[d, k, o] = costs[k, i]
+    return out_value, out_cell, out_cost
+
+
+@compiled
+def worth_after(value: Any, cell: Any, cost: Any, table: Any, out: Any) -> Any:
+    """Value of options less what prices take off it (O,)."""
+    out[:] = value
+    for d in range(cell.shape[0]):
+        row = cell[d]
+        price = table[0]
+        for o in range(out.shape[0]):
+            out[o] -= price[row[o]]
+        for k in range(cost.shape[1]):
+            amount = cost[d, k]
+            price = table[k + 1]
+            for o in range(out.shape[0]):
+                out[o] -= amount[o] * price[row[o]]
 
 
 @inlined
 def worth_of(o: Any, value: Any, cell: Any, cost: Any, table: Any) -> Any:
-    """Value of option o less what prices take off it."""
+    """The same of option o alone."""
     out = value[o]
-    for d in range(cell.shape[1]):
-        c = cell[o, d]
-        if c < 0:
-            break
+    for d in range(cell.shape[0]):
+        c = cell[d, o]
         out -= table[0, c]
-        for k in range(cost.shape[2]):
-            out -= cost[o, d, k] * table[k + 1, c]
+        for k in range(cost.shape[1]):
+            out -= cost[d, k, o] * table[k + 1, c]
     return out
 
 
 @inlined
 def count_option(o: Any, weight: Any, cell: Any, cost: Any, counted: Any) -> Any:
     """Add an option's messages and costs, by cell, to counted (1 + K, cells)."""
-    for d in range(cell.shape[1]):
-        c = cell[o, d]
-        if c < 0:
-            break
+    for d in range(cell.shape[0]):
+        c = cell[d, o]
         counted[0, c] += weight
-        for k in range(cost.shape[2]):
-            counted[k + 1, c] += weight * cost[o, d, k]
+        for k in range(cost.shape[1]):
+            counted[k + 1, c] += weight * cost[d, k, o]
 
 
 @compiled
@@ -165,19 +184,16 @@ def count_options(cell: Any, cost: Any, chosen: Any, counted: Any) -> Any:
 
 
 @compiled
-def best_options(first: Any, value: Any, cell: Any, cost: Any, table: Any, choice: Any) -> Any:
-    """The option of each user that is worth most at given prices, the first of equal ones; returns their sum."""
-    total = 0.0
+def best_options(first: Any, value: Any, cell: Any, cost: Any, table: Any, choice: Any, worth: Any) -> Any:
+    """The option of each user that is worth most at given prices, the first of equal ones; and how much."""
     for u in range(first.shape[0] - 1):
-        top = -np.inf
+        worth[u] = -np.inf
         choice[u] = first[u]  # silence, where no worth is a number
         for o in range(first[u], first[u + 1]):
             r = worth_of(o, value, cell, cost, table)
-            if r > top:
-                top = r
+            if r > worth[u]:
+                worth[u] = r
                 choice[u] = o
-        total += top
-    return total
 
 
 @compiled
@@ -185,47 +201,44 @@ def list_entries(cell: Any, cost: Any, start: Any, row: Any, kind: Any) -> Any:
     """Options by the rows that they use, from the rows of each cell and what each counts."""
     n = 0
     for c in cell.ravel():
-        if c >= 0:
-            n += start[c + 1] - start[c]
-    out_start = np.empty(cell.shape[0] + 1, np.int64)
+        n += start[c + 1] - start[c]
+    out_start = np.empty(cell.shape[1] + 1, np.int64)
     out_row = np.empty(n, np.int64)
     out_amount = np.empty(n)
     n = 0
-    for o in range(cell.shape[0]):
+    for o in range(cell.shape[1]):
         out_start[o] = n
-        for d in range(cell.shape[1]):
-            c = cell[o, d]
-            if c < 0:
-                break
+        for d in range(cell.shape[0]):
+            c = cell[d, o]
             for e in range(start[c], start[c + 1]):
                 j = row[e]
                 out_row[n] = j
-                out_amount[n] = 1.0 if kind[j] == 0 else cost[o, d, kind[j] - 1]
+                out_amount[n] = 1.0 if kind[j] == 0 else cost[d, kind[j] - 1, o]
                 n += 1
-    out_start[cell.shape[0]] = n
+    out_start[cell.shape[1]] = n
     return out_start, out_row, out_amount
 
 
 @compiled
-def narrowed(
-    user: Any, item: Any, origin: Any, first: Any, value: Any, cell: Any, cost: Any, low: Any, high: Any, counted: Any
-) -> Any:
+def contested(first: Any, value: Any, cell: Any, cost: Any, worth: Any, high: Any, counted: Any) -> Any:
     """Options that may still be best at some prices between two tables, of the users who have a choice of them.
 
     Args:
+        worth: (O,) of the options at the lower prices.
+        high: (1 + K, cells), the higher ones.
         counted: (1 + K, cells) out, to which messages and costs of the others are added.
 
     Returns:
-        The columns of `Options`.
+        Whether each option is one of them, whose they are (an index), and where those of each user begin.
     """
     keep = np.zeros(value.shape[0], np.bool_)
-    at_low = np.empty(value.shape[0])
+    user = np.empty(first.shape[0] - 1, np.int64)
+    begin = np.empty(first.shape[0], np.int64)
     users, options = 0, 0
     for u in range(first.shape[0] - 1):
         which, top, second, sure = first[u], -np.inf, -np.inf, -np.inf
         for o in range(first[u], first[u + 1]):
-            r = worth_of(o, value, cell, cost, low)
-            at_low[o] = r
+            r = worth[o]
             if r > top:
                 second, top, which = top, r, o
             elif r > second:
@@ -233,33 +246,14 @@ def narrowed(
         if worth_of(which, value, cell, cost, high) > second:
             count_option(which, 1.0, cell, cost, counted)
             continue
+        user[users], begin[users] = u, options
         users += 1
         for o in range(first[u], first[u + 1]):
-            if at_low[o] >= sure:
+            if worth[o] >= sure:
                 sure = max(sure, worth_of(o, value, cell, cost, high))
         for o in range(first[u], first[u + 1]):
-            if at_low[o] >= sure or o == first[u]:
+            if worth[o] >= sure or o == first[u]:  # silence is kept of those who have a choice
                 keep[o] = True
                 options += 1
-    new_user = np.empty(users, np.int64)
-    new_first = np.empty(users + 1, np.int64)
-    new_value = np.empty(options)
-    new_item = np.empty((options, item.shape[1]), np.int64)
-    new_cell = np.empty((options, item.shape[1]), np.int32)
-    new_cost = np.empty((options, item.shape[1], cost.shape[2]), np.float32)
-    new_origin = np.empty(options, np.int64)
-    n, m = 0, 0
-    for u in range(first.shape[0] - 1):
-        if keep[first[u]]:  # silence is kept of those who have a choice
-            new_user[n], new_first[n] = user[u], m
-            n += 1
-            for o in range(first[u], first[u + 1]):
-                if keep[o]:
-                    new_value[m], new_origin[m] = value[o], origin[o]
-                    for d in range(item.shape[1]):
-                        new_item[m, d], new_cell[m, d] = item[o, d], cell[o, d]
-                        for k in range(cost.shape[2]):
-                            new_cost[m, d, k] = cost[o, d, k]
-                    m += 1
-    new_first[n] = m
-    return new_user, new_first, new_value, new_item, new_cell, new_cost, new_origin
+    begin[users] = options
+    return keep, user[:users].copy(), begin[: users + 1].copy()

@@ -89,7 +89,7 @@ def test_what_is_not_proven_is_not_called_infeasible(monkeypatch: pytest.MonkeyP
     )
     with pytest.raises(InfeasibleFloorsError, match=r"floor 'money' == 4.0, must be <= [23]"):
         solve(problem)
-    monkeypatch.setattr("homing.planning.solver.MOST_CANDIDATES", 0)
+    monkeypatch.setattr("homing.planning.rounding.MOST_CANDIDATES", 0)
     with pytest.raises(UnmetFloorsError, match="nor proven impossible") as caught:
         solve(problem)
     assert not isinstance(caught.value, InfeasibleFloorsError)

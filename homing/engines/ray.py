@@ -108,13 +108,12 @@ class OnRay:
                 done: Result = trainer.fit().return_value
                 return done
             except train.WorkerGroupError as error:
-                failures = list(error.worker_failures.values())
-                for failure in failures:
+                # What a person can cause would go wrong again. All else may be a worker that is gone: those that it
+                # leaves behind raise errors of their own, which can be the first to be seen.
+                for failure in error.worker_failures.values():
                     if isinstance(failure, HomingError):
                         raise failure from None
-                # What a worker raised it would raise again; an error of Ray's own says that a worker is gone.
-                gone = any(type(failure).__module__.startswith("ray.") for failure in failures)
-                if attempt == self.retries or not gone:
+                if attempt == self.retries:
                     raise
                 attempt += 1
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
+from homing.learners.bilinear_design import BilinearDesign
 from homing.learners.examples import Examples, validation_rows
-from homing.learners.linear_fit import fit_bilinear, raw_output
+from homing.learners.linear_fit import fit_path, outputs, parts
 from homing.log import CandidateStore, LoggedDataset
 from homing.policies import LinearRewardModel, TwoModelScorer
 
@@ -99,18 +99,13 @@ def fit_effects(
     data = Examples(examples.context, examples.chosen, (examples.reward - mean) / deviation, examples.user)
     held = validation_rows(data.user, validation_share, rng)
     train, rest = np.flatnonzero(~held), np.flatnonzero(held)
-    m = len(importance)
-    links = ("identity",) * m
-    features = torch.from_numpy(data.context[rest]), torch.from_numpy(data.candidate(rest))
-    tried = sorted(penalties, reverse=True)
-    losses, start = [], None
-    for penalty in tried:
-        start, _ = fit_bilinear(data.rows(train), links, penalty, start, weight[train])
-        error = (raw_output(start, *features).numpy() - data.reward[rest]) ** 2
-        losses.append(float(weight[rest] @ error.sum(axis=1) / weight[rest].sum()))
-    fitted, _ = fit_bilinear(data, links, tried[int(np.argmin(losses))], None, weight)
-    cross, own, level, intercept = (tensor.numpy() for tensor in fitted)
-    return LinearRewardModel(cross, own, level, intercept, links, deviation, mean, importance), losses
+    links, tried = ("identity",) * len(importance), sorted(penalties, reverse=True)
+    judged, aside, counts = BilinearDesign.of(data.rows(rest)), data.reward[rest], weight[rest] / weight[rest].sum()
+    fits = fit_path(BilinearDesign.of(data.rows(train)), data.reward[train], links, tried, weight[train])
+    losses = [float(counts @ ((outputs(judged, theta) - aside) ** 2).sum(axis=1)) for theta in fits]
+    penalty = tried[int(np.argmin(losses))]
+    theta = fit_path(BilinearDesign.of(data), data.reward, links, [penalty], weight)[0]
+    return LinearRewardModel(*parts(theta), links, deviation, mean, importance), losses
 
 
 def against_silence(effect: LinearRewardModel) -> TwoModelScorer:

@@ -1,91 +1,122 @@
-"""Penalised bilinear reward models, fitted with L-BFGS in torch."""
+"""Penalised bilinear models of rewards: exact least squares from sums, logistic regression by Newton's method."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from homing.learners.examples import Examples
-from homing.learners.threads import few_threads
+from homing.learners.bilinear_design import BilinearDesign
+from homing.learners.newton import Curvature, Local, Loss, is_dense, minimise
 
-BATCH_ROWS = 32_768
-MAX_ITERATIONS = 150
+FloatArray = NDArray[np.float64]
 
 
-def fit_bilinear(
-    data: Examples,
+def fit_path(
+    design: BilinearDesign,
+    target: FloatArray,
     links: Sequence[str],
-    penalty: float,
-    start: list[torch.Tensor] | None = None,
-    weight: NDArray[np.float64] | None = None,
-) -> tuple[list[torch.Tensor], float]:
-    """Minimise loss / n + penalty / (2n) · (|a|² + |b|² + |W|²) over z = c·W x + b·c + a·x + i.
+    penalties: Sequence[float],
+    weight: FloatArray | None = None,
+) -> list[FloatArray]:
+    """Minimise Σ loss + penalty / 2 · (|a|² + |b|² + |W|²) over z = c·W x + b·c + a·x + i, for each penalty.
+
+    The loss is the log loss where the link is a logit, half the squared error elsewhere. Squared errors need one pass
+    over the examples for all objectives and penalties together; log losses start where the stronger penalty ended.
 
     Args:
-        data: the examples.
-        links: of each objective; identity targets are expected standardised.
-        penalty: in observations: the weight of the prior against the data.
-        start: parameters to begin with.
+        design: n examples.
+        target: (n, m); identity targets are expected standardised.
+        links: of each objective.
+        penalties: in observations, from the strongest.
         weight: (n,), of each example's loss; 1 without.
 
     Returns:
-        [W (m, c, d), b (m, c), a (m, d), i (m,)] and the objective reached.
+        Θ (m, 1 + c, 1 + d) for each penalty, as in `BilinearDesign`.
+
+    Example:
+        >>> from homing.learners.examples import Examples
+        >>> from homing.log import CandidateStore
+        >>> store = CandidateStore.from_padded(np.zeros((2, 1, 0)))
+        >>> data = Examples(np.array([[-1.0], [1.0]], np.float32), store, np.zeros((2, 1)), np.arange(2))
+        >>> fits = fit_path(BilinearDesign.of(data), np.array([[-1.0], [1.0]]), ("identity",), [2.0])
+        >>> fits[0].round(6).tolist()  # Σ x y / (Σ x² + penalty) = 2 / 4
+        [[[0.0, 0.5]]]
     """
-    n, d = data.context.shape
-    c, m = data.chosen.shape[2], len(links)
-    if start is None:
-        start = [torch.zeros(m, c, d), torch.zeros(m, c), torch.zeros(m, d), starting_intercept(data.reward, links)]
-    parameters = [tensor.clone().requires_grad_() for tensor in start]
-    logit = torch.tensor([link == "logit" for link in links])
-    counts = torch.from_numpy((np.ones(n) if weight is None else weight).astype(np.float32))
-    batches = [np.arange(begin, min(begin + BATCH_ROWS, n)) for begin in range(0, n, BATCH_ROWS)]
-    small = n * c * 4 <= 2**28
-    cached = [torch.from_numpy(data.candidate(rows)) for rows in batches] if small else None
-    optimiser = torch.optim.LBFGS(
-        parameters, max_iter=MAX_ITERATIONS, history_size=20, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        total = torch.zeros(())
-        for number, rows in enumerate(batches):
-            candidate = cached[number] if cached is not None else torch.from_numpy(data.candidate(rows))
-            z = raw_output(parameters, torch.from_numpy(data.context[rows]), candidate)
-            target = torch.from_numpy(data.reward[rows].astype(np.float32))
-            part = counts[rows] @ pointwise_loss(z, target, logit).sum(dim=1) / n
-            part.backward()
-            total = total + part.detach()
-        prior = penalty / (2 * n) * sum((tensor**2).sum() for tensor in parameters[:3])
-        prior.backward()
-        return total + prior.detach()
-
-    with few_threads():
-        reached = float(optimiser.step(closure))
-    return [tensor.detach() for tensor in parameters], reached
+    counts = np.ones(design.n) if weight is None else weight
+    out = [np.zeros((len(links), *design.shape)) for _ in penalties]
+    lines = [j for j, link in enumerate(links) if link == "identity"]
+    if lines and is_dense(design):
+        curvature = Curvature(design, counts, dense=True)
+        moments = np.stack([design.slopes(counts * target[:, j]).ravel() for j in lines], axis=1)
+        for fit, penalty in zip(out, penalties, strict=True):
+            fit[lines] = curvature.inverse(penalty)(moments).T.reshape(len(lines), *design.shape)
+        lines = []
+    begin = starting_intercept(target, links)
+    for j, link in enumerate(links):
+        if link == "identity" and j not in lines:
+            continue
+        theta, known = np.zeros(design.size), None
+        theta[0] = begin[j]
+        loss = log_loss(target[:, j], counts) if link == "logit" else squared_error(target[:, j], counts)
+        for fit, penalty in zip(out, penalties, strict=True):
+            theta, known = minimise(design, loss, penalty, theta, known)
+            fit[j] = theta.reshape(design.shape)
+    return out
 
 
-def raw_output(parameters: Sequence[torch.Tensor], context: torch.Tensor, candidate: torch.Tensor) -> torch.Tensor:
-    """z (n, m) for one candidate of each decision: context (n, d), candidate (n, c)."""
-    cross, own, level, intercept = parameters
-    m, c, d = cross.shape
-    taste = (context @ cross.reshape(m * c, d).T).reshape(len(context), m, c) + own
-    return (taste * candidate[:, None, :]).sum(dim=2) + context @ level.T + intercept
+def parts(
+    theta: FloatArray,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Θ (m, 1 + c, 1 + d) as W (m, c, d), b (m, c), a (m, d), i (m,), float32."""
+    out = theta.astype(np.float32)
+    return out[:, 1:, 1:], out[:, 1:, 0], out[:, 0, 1:], out[:, 0, 0]
 
 
-def pointwise_loss(z: torch.Tensor, target: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+def outputs(design: BilinearDesign, theta: FloatArray) -> FloatArray:
+    """z (n, m) of Θ (m, 1 + c, 1 + d)."""
+    return np.column_stack([design.outputs(each) for each in theta])
+
+
+def pointwise_loss(z: FloatArray, target: FloatArray, links: Sequence[str]) -> FloatArray:
     """Log loss where the link is a logit, half the squared error elsewhere; (n, m)."""
-    entropy = torch.nn.functional.binary_cross_entropy_with_logits(z, target.clamp(0, 1), reduction="none")
-    return torch.where(logit, entropy, 0.5 * (z - target) ** 2)
+    logit = np.array([link == "logit" for link in links])
+    out: FloatArray = np.where(logit, _softplus(z) - target * z, 0.5 * (z - target) ** 2)
+    return out
 
 
-def starting_intercept(reward: NDArray[np.float64], links: Sequence[str]) -> torch.Tensor:
-    """Each objective's mean on its own scale: rare events start where they are."""
+def log_loss(target: FloatArray, weight: FloatArray) -> Loss:
+    """Σ_i weight_i · −log P(target_i), with logits as outputs."""
+
+    def at(z: FloatArray, own: FloatArray) -> Local:
+        small = np.exp(-np.abs(z))
+        chance = np.where(z >= 0.0, 1.0, small) / (1.0 + small)
+        value = float(weight @ (np.maximum(z, 0.0) + np.log1p(small) - target * z))
+        return Local.plain(value, weight * (chance - target), weight * chance * (1.0 - chance))
+
+    return at
+
+
+def squared_error(target: FloatArray, weight: FloatArray) -> Loss:
+    """Σ_i weight_i · (z_i − target_i)² / 2."""
+
+    def at(z: FloatArray, own: FloatArray) -> Local:
+        error = z - target
+        return Local.plain(0.5 * float(weight @ error**2), weight * error, weight)
+
+    return at
+
+
+def starting_intercept(reward: FloatArray, links: Sequence[str]) -> FloatArray:
+    """Each objective's mean on its own scale (m,): rare events start where they are."""
     mean = reward.mean(axis=0)
     edge = 0.5 / len(reward)
     odds = np.clip(mean, edge, 1 - edge)
-    start: Any = np.where([link == "logit" for link in links], np.log(odds / (1 - odds)), mean)
-    return torch.from_numpy(start.astype(np.float32))
+    out: FloatArray = np.where([link == "logit" for link in links], np.log(odds / (1 - odds)), mean)
+    return out
+
+
+def _softplus(z: FloatArray) -> FloatArray:
+    out: FloatArray = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
+    return out

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from homing.learners.examples import Examples, seed_of
-from homing.learners.linear_fit import pointwise_loss, starting_intercept
+from homing.learners.linear_fit import starting_intercept
 from homing.learners.threads import few_threads
 
 
@@ -58,13 +58,13 @@ def fit_trunk(
     net = SharedTrunk(data.context.shape[1], data.chosen.shape[2], len(links), sizes, generator)
     train, validation = np.flatnonzero(~held), np.flatnonzero(held)
     with torch.no_grad():
-        net.heads_bias.copy_(starting_intercept(data.reward[train], links))
+        net.heads_bias.copy_(torch.from_numpy(starting_intercept(data.reward[train], links)))
     logit = torch.tensor([link == "logit" for link in links])
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
 
     def batch_loss(rows: NDArray[np.int64]) -> torch.Tensor:
         z = net(torch.from_numpy(data.context[rows]), torch.from_numpy(data.candidate(rows)))
-        return pointwise_loss(z, torch.from_numpy(data.reward[rows].astype(np.float32)), logit).sum(dim=1)
+        return _pointwise_loss(z, torch.from_numpy(data.reward[rows].astype(np.float32)), logit).sum(dim=1)
 
     def mean_loss(rows: NDArray[np.int64]) -> float:
         with torch.no_grad():
@@ -99,3 +99,9 @@ def fit_trunk(
 
 def _copy(net: SharedTrunk) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+
+
+def _pointwise_loss(z: torch.Tensor, target: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """Log loss where the link is a logit, half the squared error elsewhere; (n, m)."""
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(z, target.clamp(0, 1), reduction="none")
+    return torch.where(logit, entropy, 0.5 * (z - target) ** 2)

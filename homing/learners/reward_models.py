@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
+from homing.learners.bilinear_design import BilinearDesign
 from homing.learners.calibration import Calibration, calibrate
 from homing.learners.examples import Examples, links_of, validation_rows
-from homing.learners.linear_fit import fit_bilinear, pointwise_loss, raw_output
+from homing.learners.linear_fit import fit_path, outputs, parts, pointwise_loss
 from homing.learners.neural_fit import fit_trunk
 from homing.log import LoggedDataset
 from homing.policies import LinearRewardModel, NeuralRewardModel
@@ -61,23 +62,15 @@ def fit_linear(
     data, scale, links = _standardised(dataset)
     held = validation_rows(data.user, validation_share, rng)
     train, validation = data.rows(np.flatnonzero(~held)), data.rows(np.flatnonzero(held))
-    logit = torch.tensor([link == "logit" for link in links])
-    target = torch.from_numpy(validation.reward.astype(np.float32))
-    features = torch.from_numpy(validation.context), torch.from_numpy(validation.candidate(np.arange(len(validation))))
-    losses: list[float] = []
-    fitted: list[list[torch.Tensor]] = []
-    start = None
-    for penalty in sorted(penalties, reverse=True):  # each fit starts where the stronger penalty ended
-        start, _ = fit_bilinear(train, links, penalty, start)
-        fitted.append(start)
-        losses.append(float(pointwise_loss(raw_output(start, *features), target, logit).sum(dim=1).mean()))
-    best = int(np.argmin(losses))
-    cross, own, level, intercept = (tensor.numpy() for tensor in fitted[best])
-    raw = raw_output(fitted[best], *features).numpy().astype(np.float64)
-    found = _calibrations(dataset, raw, data, held, links, scale, fit=calibrate_on_held_out)
-    slope, offset = _outer(found, scale, dataset.objectives)
-    model = LinearRewardModel(cross, own, level, intercept, links, slope, offset, weights)
     tried = sorted(penalties, reverse=True)
+    fits = fit_path(BilinearDesign.of(train), train.reward, links, tried)
+    judged = BilinearDesign.of(validation)
+    raws = [outputs(judged, theta) for theta in fits]
+    losses = [float(pointwise_loss(raw, validation.reward, links).sum(axis=1).mean()) for raw in raws]
+    best = int(np.argmin(losses))
+    found = _calibrations(dataset, raws[best], data, held, links, scale, fit=calibrate_on_held_out)
+    slope, offset = _outer(found, scale, dataset.objectives)
+    model = LinearRewardModel(*parts(fits[best]), links, slope, offset, weights)
     return FittedModel(
         model, {"held-out loss by penalty": losses}, found, {"penalty": tried[best], "penalties": list(tried)}
     )

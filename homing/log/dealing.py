@@ -66,7 +66,7 @@ def write_parts(
             all machines; what Ray Data reads is a log by `homing.engines.ray.blocks`.
         objectives: one reward column each.
         directory: a folder for the parts that holds none yet; needs room for the log twice.
-        memory_mib: what preparation and training may take beyond the libraries themselves; it sizes the parts.
+        memory_mib: what preparation and training are meant to take beyond the libraries themselves; it sizes the parts.
         until: as for `build_dataset`.
         encoder: of a policy or of another part of the data; fitted on this log when not given.
         engine: `process`, `ray`, or an `Engine`.

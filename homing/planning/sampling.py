@@ -19,7 +19,7 @@ def sample(n: int, size: int, rng: np.random.Generator) -> IntArray:
 
     Example:
         >>> sample(10, 4, np.random.default_rng(0)).tolist()
-        [1, 3, 5, 7]
+        [1, 2, 5, 7]
     """
     if size >= n:
         return np.arange(n)

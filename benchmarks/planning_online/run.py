@@ -2,6 +2,10 @@
 
 A population is drawn, its first part is the forecast: it is planned for and its prices are published. The rest comes as
 a stream of requests. The best plan for that stream, made with full knowledge of it, is what is compared with.
+
+Fewer requests than forecast all day and requests that come later than forecast look alike until noon. What a pacer may
+reach on both is therefore bounded: `ToldAtNoon` has prices of its choice until noon, one for both days, and knows all
+that is to come from noon on.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +31,7 @@ from homing.planning import (
     Plan,
     PlanningProblem,
     RemainingRatio,
+    Replay,
     UserOffsets,
     publish,
     replay,
@@ -37,11 +43,14 @@ START = datetime(2026, 11, 23, tzinfo=UTC)
 CLOSE, SEEDS = 1e-3, 4
 #: One message a request: what is planned for several at once is for plans, not for requests.
 NOT_SERVED = "two each"
-#: The solver crashes on some of this family's plans for other traffic; until it does not, nothing is claimed of it.
+#: The solver crashes while this family's prices for other traffic are published; nothing is claimed of it.
 NOT_MEASURED = "tied"
 PLANNED = tuple(name for name in FAMILIES if name not in (NOT_SERVED, NOT_MEASURED))
+OURS, BY_SIZE, BY_TIME = "remaining ratio", "remaining ratio, returns 0.2", "remaining ratio, returns 0.8"
 PACERS: dict[str, Pacer] = {
-    "remaining ratio": RemainingRatio(),
+    OURS: RemainingRatio(),
+    BY_SIZE: RemainingRatio(returns=0.2),
+    BY_TIME: RemainingRatio(returns=0.8),
     "mirror descent": MirrorDescent(20.0),
     "fixed prices": FixedPrices(),
 }
@@ -68,17 +77,38 @@ DAYS = {
     "as forecast": Day(bar=0.998),
     "30 % more requests": Day(requests=1.3, bar=0.99),
     "30 % fewer requests": Day(requests=0.7, bar=0.99),
-    "30 % of the morning comes in the evening": Day(share=0.35),
+    "30 % of the morning comes in the evening": Day(share=0.35, bar=0.99),
+    "30 % of the evening comes in the morning": Day(share=0.65, bar=0.99),
     "values 30 % higher from noon on": Day(values=1.3),
+}
+#: Days that look alike until noon, and what morning prices are tried for, as factors of the forecast's traffic.
+ALIKE = {
+    ("30 % fewer requests", "30 % of the morning comes in the evening"): (0.76, 0.79, 0.82, 0.85),
+    ("30 % more requests", "30 % of the evening comes in the morning"): (1.08, 1.11, 1.14, 1.17),
 }
 
 
 @dataclass(frozen=True)
+class ToldAtNoon(RemainingRatio):
+    """Prices for `morning` times the forecast's requests until noon, and from then on for as many as truly come."""
+
+    common: float = 1.0
+    morning: float = 1.0
+    day: float = 1.0
+
+    def still_to_come(self, forecast: float, *, elapsed: float, requests: float, recent: float | None = None) -> float:
+        """From what is known."""
+        return max((self.morning if elapsed < 0.5 else self.day) - requests / forecast, 0.0)
+
+
+@dataclass(frozen=True)
 class Found:
-    """Shares of hindsight by day and pacer of one family and seed, floors' least delivery, and broken budgets."""
+    """Shares of hindsight by day and pacer of one family and seed, the least share of two days that look alike until
+    noon by the first of them, floors' least delivery, and broken budgets."""
 
     family: str
     shares: dict[str, float]
+    told: dict[str, float]
     delivered: dict[str, float]
     broken: int
     requests_per_s: float
@@ -98,6 +128,8 @@ def study(family: str, requests: int, seed: int) -> Found:
     plan, retried = certified(forecast)
     prices = publish(forecast, plan, start=START)
     shares, delivered, broken, seconds, served = {}, {}, 0, 0.0, 0
+    streams: dict[str, Callable[[Pacer], Replay]] = {}
+    best: dict[tuple[int, float], float] = {}
     for name, day in DAYS.items():
         n = int(day.requests * requests)
         stream = part(whole, requests, requests + n, limits)
@@ -106,19 +138,27 @@ def study(family: str, requests: int, seed: int) -> Found:
             stream = replace(
                 stream, user=UserOffsets(stream.offsets), value=stream.value * np.where(later, day.values, 1.0)
             )
+        if (n, day.values) not in best:
+            found, again = certified(stream)
+            best[n, day.values], retried = found.upper_bound, retried + again
         early = int(day.share * n)
         clock = np.concatenate([np.arange(early) / early / 2, 0.5 + np.arange(n - early) / (n - early) / 2])
-        best, again = certified(stream)
-        retried += again
+        streams[name] = partial(replay, stream, prices, elapsed=clock, hindsight=best[n, day.values])
         for pace, pacer in PACERS.items():
             began = time.process_time()
-            done = replay(stream, prices, pacer, elapsed=clock, hindsight=best.upper_bound)
+            done = streams[name](pacer)
             seconds, served = seconds + time.process_time() - began, served + n
             shares[f"{name}: {pace}"] = done.share
             broken += sum(done.used[limit.label] > limit.limit for limit in stream.budgets)
             reached = [done.used[limit.label] / limit.limit for limit in stream.floors]
             delivered[f"{name}: {pace}"] = min(reached, default=1.0)
-    return Found(family, shares, delivered, broken, served / seconds, retried)
+    told = {
+        days[0]: max(
+            min(streams[name](ToldAtNoon(morning=x, day=DAYS[name].requests)).share for name in days) for x in mornings
+        )
+        for days, mornings in ALIKE.items()
+    }
+    return Found(family, shares, told, delivered, broken, served / seconds, retried)
 
 
 def certified(problem: PlanningProblem) -> tuple[Plan, int]:
@@ -170,32 +210,62 @@ def text(found: list[Found], requests: int, seeds: int) -> str:
     parts = [
         "## Prices that serve",
         f"{requests:,} requests of 20 candidates are forecast and planned for; prices are published; then a day's "
-        f"requests come one by one. Least share of the hindsight optimum's upper bound over {seeds} populations a "
-        f"family, hard stops on. Budgets exceeded in all {len(found) * len(DAYS) * len(PACERS)} replays: "
-        f"**{sum(one.broken for one in found)}**. {np.mean([one.requests_per_s for one in found]):,.0f} requests are "
+        f"requests come one by one. Least share of the hindsight optimum's upper bound over {seeds} "
+        f"population{'s' * (seeds > 1)} a family, hard stops on. Budgets exceeded in all "
+        f"{len(found) * len(DAYS) * len(PACERS)} replays: **{sum(one.broken for one in found)}**. {np.mean([one.requests_per_s for one in found]):,.0f} requests are "
         f"replayed a CPU second. {sum(one.retried for one in found)} of the plans ended more than {100 * CLOSE:g} % "
         "below their own upper bound, and were made again with another seed.",
     ]
     for name, day in DAYS.items():
-        rows = []
-        for pace in PACERS:
-            worst = [min(one.shares[f"{name}: {pace}"] for one in found if one.family == family) for family in PLANNED]
-            rows.append((pace, *(f"{100 * share:.2f}" for share in worst)))
+        rows = [(pace, *least(found, lambda one, key=f"{name}: {pace}": one.shares[key])) for pace in PACERS]
         claim = ""
         if day.bar is not None:
-            ours = min(one.shares[f"{name}: remaining ratio"] for one in found)
+            ours = min(one.shares[f"{name}: {OURS}"] for one in found)
             claim = f" Claimed: at least {100 * day.bar:g} %; least found with the remaining ratio {100 * ours:.2f} %."
             claim += "" if ours >= day.bar else " **Not held.**"
         parts += [f"### {name[0].upper()}{name[1:]}", f"% of hindsight.{claim}", table(("", *PLANNED), rows)]
-    floors = {name: min(one.delivered[f"{name}: remaining ratio"] for one in found) for name in DAYS}
+    both = [
+        (
+            f"{days[0]} / {days[1]}: {which}",
+            *least(found, lambda one, days=days, of=of: of(one, days)),
+        )
+        for days in ALIKE
+        for which, of in (
+            ("told at noon", lambda one, days: one.told[days[0]]),
+            ("remaining ratio", lambda one, days: min(one.shares[f"{name}: {OURS}"] for name in days)),
+        )
+    ]
+    parts += [
+        "### Days that look alike until noon",
+        "% of hindsight, the lesser of both days. *Told at noon*: the morning's prices are the best compromise between "
+        "the two days, chosen afterwards, and from noon on all that is to come is known. No pacer that does not know "
+        "in the morning which day it is comes much above that on both.",
+        table(("", *PLANNED), both),
+    ]
+    matched = {
+        BY_SIZE: [name for name, day in DAYS.items() if day.requests != 1.0],
+        BY_TIME: [name for name, day in DAYS.items() if day.share != 0.5],
+    }
     parts.append(
-        f"**Not measured: `{NOT_MEASURED}`.** The solver crashes while plans for other traffic are made of it."
+        "Who knows how days differ says so, and gets more: where they differ in size, `returns=0.2` has at least "
+        + " and where they differ in when requests come, `returns=0.8` at least ".join(
+            f"{100 * min(one.shares[f'{name}: {pace}'] for one in found for name in names):.2f} %"
+            for pace, names in matched.items()
+        )
+        + " of hindsight."
     )
+    parts.append(f"**Not measured: `{NOT_MEASURED}`.** The solver crashes while its prices are published.")
+    floors = {name: min(one.delivered[f"{name}: {OURS}"] for one in found) for name in DAYS}
     parts.append(
         "Floors, least share of a guarantee delivered over ten of them (remaining ratio; prices do not promise what a "
         "plan does): " + "; ".join(f"{name} {100 * share:.1f} %" for name, share in floors.items()) + "."
     )
     return "\n\n".join(parts)
+
+
+def least(found: list[Found], of: Callable[[Found], float]) -> list[str]:
+    """By family, the least over its populations, in %."""
+    return [f"{100 * min(of(one) for one in found if one.family == family):.2f}" for family in PLANNED]
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ def told(lines: Sequence[Sequence[str]], sizes: tuple[int, int], on_ray: str) ->
         "planning_scale",
         "## Planning for populations larger than memory\n\n"
         f"20 candidates a user in Parquet, 54 budgets, parts of {sizes[0]:,} candidates and a sample of {sizes[1]:,}; "
-        "one process, one thread. What is broken (caps, budgets, rows that are not the candidates') is counted over the "
-        "candidates' files.\n\n"
+        "one process, one thread. What is broken (caps, budgets, rows that are not the candidates') is counted over "
+        "the candidates' files.\n\n"
         + table(
             ("users", "CPU s", "a million users", "× one read", "memory added, MiB", "gap", "broken", "passes"), lines
         )

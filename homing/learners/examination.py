@@ -74,26 +74,6 @@ class Examined:
             if self.rewards:
                 raise
             found = {"nothing-to-learn": str(refused)}
-        if not silence_was_random(dataset):
-            found["silence-not-random"] = (
-                "Chance never chose between silence and a message: what a message adds over silence is not identified "
-                "by the log, only extrapolated."
-            )
         for name, text in found.items():
             logger.warning("%s: %s", name, text)
         return found
-
-
-def silence_was_random(dataset: LoggedDataset) -> bool:
-    """Whether in some decision chance chose between silence and a message, as far as the log tells.
-
-    Example:
-        >>> data = LoggedDataset(
-        ...     context=[[0.0], [1.0]], candidates=np.zeros((2, 2, 1)), eligible=np.ones((2, 2), bool), action=[0, 1],
-        ...     propensity=[1.0, 0.9], reward=[[0.0], [1.0]], objectives=("clicked",), user=[0, 0], time=[0, 1])
-        >>> silence_was_random(data)  # silent only where it was certain
-        False
-    """
-    if dataset.probs is not None:
-        return bool(((dataset.probs[:, 0] > 0.0) & (dataset.probs[:, 0] < 1.0)).any())
-    return bool(((dataset.action == 0) & (dataset.propensity < 1.0)).any())

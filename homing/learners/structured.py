@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.learners.action_centred import CentredSums
-from homing.learners.examination import Examined, silence_was_random
+from homing.learners.examination import Examined
 from homing.learners.examples import user_folds
+from homing.learners.findings import silence_by_chance
 from homing.learners.lasting import Pace, end_of, pace_of, sequel
 from homing.learners.learner import objective_weights, whole_number
 from homing.learners.logistic import fit_chances
@@ -109,7 +110,7 @@ class Structured:
             UnknownNameError: if a name is none of the dataset's.
         """
         w = objective_weights(dataset, weights)
-        if not silence_was_random(dataset):
+        if not silence_by_chance(dataset).any():
             raise InvalidInputError(
                 describe(
                     "decisions in which chance chose silence", 0, "must be >= 1",

@@ -212,8 +212,9 @@ def text(found: list[Found], requests: int, seeds: int) -> str:
         f"{requests:,} requests of 20 candidates are forecast and planned for; prices are published; then a day's "
         f"requests come one by one. Least share of the hindsight optimum's upper bound over {seeds} "
         f"population{'s' * (seeds > 1)} a family, hard stops on. Budgets exceeded in all "
-        f"{len(found) * len(DAYS) * len(PACERS)} replays: **{sum(one.broken for one in found)}**. {np.mean([one.requests_per_s for one in found]):,.0f} requests are "
-        f"replayed a CPU second. {sum(one.retried for one in found)} of the plans ended more than {100 * CLOSE:g} % "
+        f"{len(found) * len(DAYS) * len(PACERS)} replays: **{sum(one.broken for one in found)}**. "
+        f"{np.mean([one.requests_per_s for one in found]):,.0f} requests are replayed a CPU second. "
+        f"{sum(one.retried for one in found)} of the plans ended more than {100 * CLOSE:g} % "
         "below their own upper bound, and were made again with another seed.",
     ]
     for name, day in DAYS.items():

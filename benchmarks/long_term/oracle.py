@@ -109,14 +109,10 @@ def improved(pairs: Pairs) -> Policy:
     )  # fmt: skip
 
 
-def train(world: World, encoder: FeatureEncoder, behaviour: AnyPolicy, users: int, rounds: int, batch: int) -> Policy:
-    """Policy iteration from the policy that logs."""
-    policy: AnyPolicy = behaviour
-    for number in range(rounds):
-        seeds = range(2_000_000 + 1_000 * number, 2_000_000 + 1_000 * number + users // batch)
-        policy = improved(Pairs.concat([twins(world, policy, encoder, batch, seed) for seed in seeds]))
-    assert not isinstance(policy, type(behaviour))
-    return policy  # type: ignore[return-value]  # rounds >= 1
+def improve(world: World, encoder: FeatureEncoder, policy: AnyPolicy, users: int, number: int, batch: int) -> Policy:
+    """One step of policy iteration from a policy, with users of its own for each step's number."""
+    seeds = range(2_000_000 + 1_000 * number, 2_000_000 + 1_000 * number + users // batch)
+    return improved(Pairs.concat([twins(world, policy, encoder, batch, seed) for seed in seeds]))
 
 
 def _ridge(z: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pytest
 
 from homing.engines import ENGINES, Engine, InProcess, get_engine
-from homing.engines.ray import OnRay
+from homing.engines.ray import OnRay, blocks
 from homing.errors import InvalidInputError, MissingDependencyError, UnknownNameError
 from homing.experiments import MDE, ExperimentPlan, Metric, SufficientStatistics, analyze
+from homing.log import DecisionLog, write_parts
 from homing.ope import evaluate_log
+from homing.simulation import log_decisions, make_world
 
 LINES = ["to be or not to be", "that is the question", "whether to suffer"]
 WORDS = {"to": 3, "be": 2, "or": 1, "not": 1, "that": 1, "is": 1, "the": 1, "question": 1, "whether": 1, "suffer": 1}
@@ -147,3 +149,14 @@ def test_the_contract_holds_on_ray_and_numbers_are_the_same(tmp_path: Path, rng:
     spread = analyze(SufficientStatistics.from_parts(pieces, plan, engine=OnRay(shares=2)), plan)
     one = spread.comparison("orders").difference
     assert (one.value, one.lower, one.upper) == pytest.approx((whole.value, whole.lower, whole.upper), rel=1e-12)
+
+    # A log that Ray Data reads, made into parts by tasks.
+    world = make_world("duolingo")
+    logged = log_decisions(world, world.behaviour_policy(), days=3, n_users=40, seed=1)
+    here = write_parts(logged, world.log_objectives, tmp_path / "here")
+    table = logged.decisions()
+    half = table.num_rows // 2
+    read = ray.data.from_arrow([table.slice(half), table.slice(0, half)]), ray.data.from_arrow(logged.outcomes())
+    far = DecisionLog(*(blocks(each) for each in read))
+    there = write_parts(far, world.log_objectives, tmp_path / "there", encoder=here.encoder, engine=OnRay(shares=2))
+    assert there.fingerprint == here.fingerprint and there.join == here.join

@@ -153,8 +153,8 @@ def text(known: list[list[str]], found: list[dict[str, Any]], args: argparse.Nam
         ),
         "Error of what is told, by how much a policy differs from the log: "
         + "; ".join(flattered(found, way) for way in WAYS[2:])
-        + ". Policies that hold messages back are told too good. A likely reason: a log in which most go out at once "
-        "shows only young queues, and the paper's state does not say how soon what waits expires.",
+        + ". Policies that hold messages back are told too good: what a log of prompt sends shows of them is little, "
+        "and a step's cells are small.",
         "**Against the survival rule** whose threshold is tuned in the simulator itself on visits, fitted on "
         f"{RULE_USERS:,} users of random decisions, as many as train; for the horizon T of its chance of a visit, the "
         "usual 24 hours and the 4 of a step. Held against it: Double DQN of one configuration that was fixed on logs "

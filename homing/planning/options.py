@@ -72,11 +72,17 @@ class Options:
         return out
 
     def likely(self, tables: FloatArray, most: int) -> IntArray:
-        """The options, `most` at most, that lie the least below their user's best one at some prices."""
+        """The `most` options that lie the least below their user's best one at some prices; and those best ones.
+
+        Users of whom only the best option would be listed have no choice, and are left out.
+        """
         worth = self.worth(tables)
-        best = np.maximum.reduceat(worth, self.first[:-1]) if len(self) else worth
-        lost = np.repeat(best, np.diff(self.first)) - worth
-        return np.argsort(np.maximum(lost, 1e-5 * np.abs(worth).max(initial=0.0)), kind="stable")[:most]
+        best, top = self.best(tables)
+        lost = np.maximum(np.repeat(top, np.diff(self.first)) - worth, 1e-5 * np.abs(worth).max(initial=0.0))
+        lost[best] = np.inf
+        others = np.argsort(lost, kind="stable")[: min(most, len(lost) - len(best))]
+        users = np.unique(np.searchsorted(self.first, others, side="right") - 1)
+        return np.union1d(others, best[users])
 
     def entries(self, rows: Rows) -> tuple[Any, ...]:
         """The options by the rows that they use: first, value, and where the entries of each begin, row, units."""

@@ -122,6 +122,13 @@ def _minute(time: str | None) -> str:
     return "–" if time is None else datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
 
 
+def log_plan(metrics: Any, report: Mapping[str, Any]) -> None:
+    """Log a planning report's certificate, and what alternatives are worth; limits by name."""
+    plan = dict(report["plan"])
+    limits = {item["name"]: {key: value for key, value in item.items() if key != "name"} for item in plan["limits"]}
+    log_numbers(metrics, {**plan, "limits": limits, "alternatives": report["alternatives"]})
+
+
 def log_numbers(metrics: Any, numbers: Mapping[str, Any]) -> None:
     """Log the finite numbers of a nested mapping into a Metrics artifact, keys joined with "."."""
     for name, value in _scalars(numbers):

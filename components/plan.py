@@ -35,16 +35,14 @@ def plan(
     import shutil
     from pathlib import Path
 
-    from components.pages import log_numbers
+    from components.pages import log_plan
     from homing.planning import load_prices, plan_from_file, save_prices
 
     out = Path(planned.path)
     out.mkdir(parents=True, exist_ok=True)
     (out / "problem.yaml").write_text(problem)
-    found = plan_from_file(out / "problem.yaml", out, data=data, warm_start=warm_start or None).to_dict()
+    log_plan(metrics, plan_from_file(out / "problem.yaml", out, data=data, warm_start=warm_start or None).to_dict())
     shutil.copyfile(out / "report.html", report.path)
-    limits = {item.pop("name"): item for item in found["plan"].pop("limits")}
-    log_numbers(metrics, {**found["plan"], "limits": limits, "alternatives": found["alternatives"]})
     if not (out / "prices.json").is_file():
         return ""
     shutil.copyfile(out / "prices.json", prices.path)

@@ -17,7 +17,7 @@ from benchmarks.scale_out.threads import InThreads
 from homing.learners import make
 from homing.log import LoggedDataset, build_dataset
 from homing.policies import save_policy
-from homing.simulation import World, log_decisions, make_world, true_value
+from homing.simulation import LoggedWorld, log_decisions, make_world, true_value
 
 #: Users whose log is learnt from, users of the truth, and days of both: the paper's episode.
 USERS, JUDGED_USERS, DAYS = 300, 5_000, 50
@@ -36,7 +36,7 @@ def policy_of(data: LoggedDataset, rng_seed: int, **more: Any) -> tuple[Any, str
         return policy, save_policy(policy, folder, objectives=data.objectives)
 
 
-def seed_of(seed: int, world: World) -> dict[str, Any]:
+def seed_of(seed: int, world: LoggedWorld) -> dict[str, Any]:
     """True steps a user of each policy from one log, and of the policy that logged it."""
     log = log_decisions(world, world.behaviour_policy(), days=DAYS, n_users=USERS, seed=seed)
     data = build_dataset(log, world.log_objectives)

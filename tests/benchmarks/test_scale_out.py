@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks.scale_out.workers import seed_of
@@ -10,12 +11,13 @@ from homing.simulation import make_world
 
 @pytest.mark.slow
 def test_two_workers_train_as_good_a_policy_as_one() -> None:
-    """Of what one worker's policy truly gains, that of two gains nine tenths at least, on each of two logs.
+    """Of what one worker's policies truly gain on four logs, those of two gain seven tenths at least.
 
-    Over twenty logs (the benchmark) the difference deviates by 16 % of the gain from log to log; seeds are fixed here.
+    The difference deviates by 16 % of the gain from log to log (twenty of them, in the benchmark), its mean over four
+    by 8 %: the bound lies more than three of these below.
     """
-    for seed in range(2):
-        told = seed_of(seed, make_world("step-count"))
-        gain = told["1"] - told["behaviour"]
-        assert gain > 0.2 * told["behaviour"]
-        assert told["2"] - told["behaviour"] > 0.9 * gain
+    told = [seed_of(seed, make_world("step-count")) for seed in range(4)]
+    behaviour, one, two = (np.array([row[name] for row in told]) for name in ("behaviour", "1", "2"))
+    gain = (one - behaviour).mean()
+    assert gain > 0.2 * behaviour.mean()
+    assert (two - behaviour).mean() > 0.7 * gain

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from homing.planning.layout import FloatArray, IntArray, Layout
+from homing.planning.quiet import quiet
 
 #: Candidates up to which the integer program is solved, and nodes of its tree: both bound the work.
 MOST_CANDIDATES = 4096
@@ -72,13 +73,14 @@ def choose_exactly(
     for margin in (0.0, _MARGIN):
         low = floor / scale + margin * costs
         high = ceiling / scale - margin * costs
-        found = milp(
-            -value,
-            constraints=LinearConstraint(matrix, np.r_[low, np.full(len(most), -np.inf)], np.r_[high, most]),
-            integrality=np.ones(len(value)),
-            bounds=(0, 1),
-            options={"node_limit": _NODES, "mip_rel_gap": max(1e-9, enough / reach)},
-        )
+        with quiet():
+            found = milp(
+                -value,
+                constraints=LinearConstraint(matrix, np.r_[low, np.full(len(most), -np.inf)], np.r_[high, most]),
+                integrality=np.ones(len(value)),
+                bounds=(0, 1),
+                options={"node_limit": _NODES, "mip_rel_gap": max(1e-9, enough / reach)},
+            )
         if found.x is None:
             return Exact(None, found.status == 2 and margin == 0.0)
         chosen = candidates[found.x > 0.5]

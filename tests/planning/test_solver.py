@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,13 @@ def test_plan_is_between_what_is_feasible_and_what_is_possible(feature: str, see
     assert plan.value <= best + 1e-6 <= plan.upper_bound + 2e-6
     # Five limits leave at most five users between two options; each may lose about one typical value of 40.
     assert plan.value >= 0.95 * best
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """On this problem the integer program repairs a solution, and HiGHS prints a line on it, from C."""
+    solve(drawn(0, **FEATURES["floors"]))
+    ctypes.CDLL(None).fflush(None)
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("feature", ["one each", "floors", "budget and floor alike"])

@@ -56,6 +56,10 @@ BY_HAND = {
     "smis": 2 / 3 * 2.5 + 1 / 3 * 2 + 1 / 3 * 3,
     # Rewards: A (2·1 + 2·4) / 4, B (2·3 + 2·2 + 0 + 2·9) / 6. d(A) = ⅔; d(B) = ⅓ + ½ (½·⅔ + ⅓ d(B)) = 0.6.
     "mwl": 2 / 3 * 2.5 + 0.6 * 28 / 6,
+    # Pooled over steps, but for what follows the longest journey's third decision: from A a quarter goes on to B, and
+    # from B ½ · 2 / (2 + 2 + 0), as users 0 and 1 end before; visits to B are ⅓ + ¼ + 1/16. Unweighed, from B ½ · 2/3:
+    # ⅓ + 5/18 + 5/54 at a mean reward of 21/4; what A earns cancels. Logged: (2.5 + 4 + 7.75) / 3.
+    "arp": 14.25 / 3 + 31 / 48 * 28 / 6 - 38 / 54 * 21 / 4,
 }
 
 
@@ -112,7 +116,7 @@ def test_the_logging_policy_earns_what_it_earned(rng, make_log, draw_journeys):
     log, logging, _, q, state = draw_journeys()
     report = evaluate_sequential(log, logging, gamma=0.9, q_function=q, state=state, estimators=EVERY)
     earned = report.logged["clicked"].value
-    for name in ("tis", "sntis", "pdis", "snpdis", "smis"):
+    for name in ("tis", "sntis", "pdis", "snpdis", "smis", "arp"):
         assert report.estimate("clicked", name).value == pytest.approx(earned, rel=1e-11), name
     for name in ("dr", "wdr", "mwl"):  # right on average over what the log drew, not draw by draw
         found = report.estimate("clicked", name)
@@ -171,8 +175,9 @@ def test_six_hundred_decisions(rng, make_log):
     assert all(np.isfinite([item.value, item.std_error]).all() for item in report.estimates.values())
     assert report.support.verdict == "refuse"
     # Those that do not multiply weights still answer: the mean reward is ½ whatever one does. Pooled over steps, the
-    # end of all journeys after 1,200 decisions looks like a chance of 1 in 1,200 to end at each.
-    for name, truth in (("smis", 0.5 * (1 - 0.99**steps) / 0.01), ("mwl", 0.5 / (1 - 0.99 * (1 - 1 / steps)))):
+    # end of all journeys after 1,200 decisions looks to `mwl` like a chance of 1 in 1,200 to end at each.
+    whole = 0.5 * (1 - 0.99**steps) / 0.01
+    for name, truth in (("smis", whole), ("arp", whole), ("mwl", 0.5 / (1 - 0.99 * (1 - 1 / steps)))):
         found = report.estimate("clicked", name)
         assert abs(found.value - truth) < 4 * found.std_error < 2
 

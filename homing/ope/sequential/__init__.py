@@ -11,11 +11,13 @@ Q-function's values or a reduced state, decision by decision) to a value per use
 | `magic` | as far as it pays | a Q-function | as `wdr`, with some of the Q-function's bias |
 | `smis` | no | a reduced state | the state holds what messages change |
 | `mwl` | no | a reduced state | the same, and the step does not matter |
+| `arp` | no | a reduced state | the same, and steps of a phase are alike |
 | `fqe` | no | a Q-function | the Q-function is right |
 """
 
 from __future__ import annotations
 
+from homing.ope.sequential.arp import ARP
 from homing.ope.sequential.base import Journeys, SequentialEstimator
 from homing.ope.sequential.dr import WDR, SequentialDR
 from homing.ope.sequential.evaluate import evaluate_sequential
@@ -31,6 +33,7 @@ from homing.ope.sequential.tis import SNTIS, TIS
 from homing.ope.sequential.trajectories import Trajectories
 
 __all__ = [
+    "ARP",
     "FQE",
     "MAGIC",
     "MWL",

@@ -4,7 +4,7 @@
 'pdis'
 >>> get_sequential("pdiss")
 Traceback (most recent call last):
-homing.errors.UnknownNameError: sequential estimator == 'pdiss', must be one of 'dr', ... Did you mean 'pdis'?
+homing.errors.UnknownNameError: sequential estimator == 'pdiss', must be one of 'arp', ... Did you mean 'pdis'?
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from homing.errors import unknown_name
+from homing.ope.sequential.arp import ARP
 from homing.ope.sequential.base import SequentialEstimator
 from homing.ope.sequential.dr import WDR, SequentialDR
 from homing.ope.sequential.fqe import FQE
@@ -33,6 +34,7 @@ SEQUENTIAL: dict[str, Callable[[], SequentialEstimator]] = {
     "fqe": FQE,
     "smis": SMIS,
     "mwl": MWL,
+    "arp": ARP,
 }
 
 

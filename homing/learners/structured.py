@@ -18,6 +18,7 @@ from homing.learners.findings import silence_by_chance
 from homing.learners.lasting import Pace, end_of, pace_of, sequel
 from homing.learners.learner import objective_weights, whole_number
 from homing.learners.logistic import fit_chances
+from homing.learners.rare_effects import sure_shares
 from homing.learners.shrinkage import FREE, shrunk
 from homing.learners.state_values import StateValues, fit_values
 from homing.learners.transitions import MICROSECONDS_PER_DAY, Gaps
@@ -32,6 +33,10 @@ RESPONSE_PENALTY = 100.0
 VALUE_RIDGE = 100.0
 #: An objective that fewer decisions than this share bring anything of is too rare to tell effects by itself.
 RARE = 0.005
+#: Parts of each fold, at most, by whose differences it is told how sure a share is.
+PARTS = 10
+#: Chance that noise passes for a share, over all rare objectives and both effects.
+FALSE_SHARE = 0.05
 
 
 class Structured:
@@ -44,11 +49,12 @@ class Structured:
     of messages in general: the channel, the chance of a response, and the *fit*, what the message's own numbers (value
     signals, affinities) add to the logit of that chance. What else tells messages and users apart is shrunk by what the
     log shows of it (`homing.learners.shrinkage`). Objectives that are too rare to tell such effects by themselves,
-    such as leaving, get a share of the effect on the others, one number each, as far as it stands out from noise.
+    such as cancelling, get a share of the effect on the others, one number each, as much of it as is sure
+    (`homing.learners.rare_effects`).
 
     *leave* and V_reach price a channel that is closed: the chance of it is a model of a rare event, and its worth the
     difference that an open channel makes to the value of a state, instead of the few users' futures in which it
-    happened.
+    happened. The objective that counts closed channels has no effects beside these.
 
     Rewards should add up to what happened to a user: objectives with a long window and `attribute_unlinked`. Wrong to
     use where silence was never left to chance; it then says so.
@@ -120,19 +126,22 @@ class Structured:
             )  # fmt: skip
         heads = self._heads(dataset)
         columns, flags = self._permissions(dataset)
-        fold = user_folds(dataset.user, self.folds, rng)
+        parts = max(min(PARTS, len(np.unique(dataset.user)) // self.folds), 1)
+        part = user_folds(dataset.user, self.folds * parts, rng)
+        fold = part % self.folds
         sent = np.flatnonzero(dataset.action > 0)
         response = _responses(dataset, heads, sent, rng)
         models = [_responses(dataset, heads, sent[fold[sent] != number], rng, response) for number in range(self.folds)]
         gaps = Gaps.of(dataset)
         came = sequel(dataset, gaps, flags, self.fade_days)
-        often = _often(dataset.reward, w)
+        leave = heads[1] if len(heads) > 1 else -1
+        often, rare = _often(dataset.reward, w, leave)
         counted = _followed(dataset, self.tail_days) & _stays(dataset, heads)
         pace = _pace(dataset, came.promised, np.where(often, w, 0.0))
         each = pace.of(dataset.context)
         terms = _Terms.of(dataset, columns, [*models, response])
         now, sticks = (
-            _told(dataset, terms, outcome, precision * counted, fold, models, w, often)
+            _told(dataset, terms, outcome, precision * counted, part, models * parts, w, often, rare)
             for outcome, precision in (
                 (came.at_once, 1.0 / each),
                 (came.later / np.maximum(each * came.exposure, 1e-12)[:, None], each * came.exposure),
@@ -148,7 +157,7 @@ class Structured:
             reach_columns=columns,
             cost=np.append(self.cost, np.zeros(dataset.candidates.shape[2])),
             weights=w,
-            leave=heads[1] if len(heads) > 1 else -1,
+            leave=leave,
             pace=pace.linear,
             least_pace=pace.least,
         )
@@ -156,14 +165,17 @@ class Structured:
             "history": {},
             "settings": {
                 "response": dataset.objectives[heads[0]],
-                "leave": dataset.objectives[heads[1]] if len(heads) > 1 else "",
+                "leave": dataset.objectives[leave] if leave >= 0 else "",
                 "decisions that teach effects": int(counted.sum()),
                 "days that a change of pace counts": self.life_days,
                 "told by themselves": [name for name, yes in zip(dataset.objectives, often, strict=True) if yes],
-                "share of the others' effect": dict(zip(dataset.objectives, sticks.share.tolist(), strict=True)),
+                "sure share of the others' effect": {
+                    dataset.objectives[i]: {"now": float(now.share[i]), "sticks": float(sticks.share[i])}
+                    for i in np.flatnonzero(rare)
+                },
                 "features not identified": _unmoved(dataset, now.identified),
             },
-            "warnings": _warnings(dataset, columns, w, often, now, sticks),
+            "warnings": _warnings(dataset, columns, (w != 0) & rare, now, sticks),
         }
         policy: Policy = GreedyPolicy(scorer)
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
@@ -222,8 +234,7 @@ class Structured:
 def _warnings(
     dataset: LoggedDataset,
     channels: NDArray[np.int64],
-    weights: FloatArray,
-    often: NDArray[np.bool_],
+    rare: NDArray[np.bool_],
     now: _Told,
     sticks: _Told,
 ) -> dict[str, str]:
@@ -233,12 +244,12 @@ def _warnings(
         out["reach-not-identified"] = (
             "V_reach is not identified: no context column tells which channels are open. Name permissions."
         )
-    silent = (weights != 0) & ~often & (now.share == 0) & (sticks.share == 0)
+    silent = rare & (now.share == 0) & (sticks.share == 0)
     if silent.any():
         names = ", ".join(name for name, yes in zip(dataset.objectives, silent, strict=True) if yes)
         out["effects-not-told"] = (
-            f"The log tells nothing but noise of what messages do to {names}: too rare. A weight on it moves no more "
-            "than what a closed channel costs."
+            f"The log tells nothing that is sure of what messages do to {names}: too rare. A weight on it moves no "
+            "more than what a closed channel costs."
         )
     return out
 
@@ -287,10 +298,16 @@ def _stays(dataset: LoggedDataset, heads: Sequence[int]) -> NDArray[np.bool_]:
     return out
 
 
-def _often(reward: FloatArray, weights: FloatArray) -> NDArray[np.bool_]:
-    """Objectives that tell effects by themselves, (m,); all, if none that matters happens often."""
-    often: NDArray[np.bool_] = (reward != 0).mean(axis=0) >= RARE
-    return often if (often & (weights != 0)).any() else np.ones(len(weights), dtype=bool)
+def _often(reward: FloatArray, weights: FloatArray, leave: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Objectives that tell effects by themselves, (m,), all if none that matters happens often; and those that do not.
+
+    Leaving is neither: effects are those on users who stay.
+    """
+    others = np.arange(len(weights)) != leave
+    often = others & ((reward != 0).mean(axis=0) >= RARE)
+    if not (often & (weights != 0)).any():
+        often = others
+    return often, others & ~often
 
 
 def _pace(dataset: LoggedDataset, promised: FloatArray, weights: FloatArray) -> Pace:
@@ -347,21 +364,27 @@ def _told(
     terms: _Terms,
     outcome: FloatArray,
     precision: FloatArray,
-    fold: NDArray[np.int64],
+    part: NDArray[np.int64],
     models: Sequence[LinearRewardModel],
     weights: FloatArray,
     often: NDArray[np.bool_],
+    rare: NDArray[np.bool_],
 ) -> _Told:
-    """Effects on each objective, θ (f, m): of those that happen often by themselves, of the others by a share."""
-    folds, m = len(models), len(weights)
+    """Effects on each objective, θ (f, m): of those that happen often by themselves, of rare ones by a share.
+
+    Parts (n,) are of users, one fold after the other in turn; models are each part's, that of its fold.
+    """
+    parts, folds, m = len(models), len(terms.maps) - 1, len(weights)
     rows = precision > 0
     if not rows.any():  # nobody comes back
         return _Told(np.zeros((len(terms.maps[-1]), m)), np.zeros(m), np.zeros(len(terms.maps[-1]), dtype=bool))
-    sums = CentredSums.of(dataset, outcome, fold, folds, precision=precision, responses=models)
+    sums = CentredSums.of(dataset, outcome, part, parts, precision=precision, responses=models)
     sums.check()
     noise = precision[rows] @ outcome[rows] ** 2 / max(int(rows.sum()), 1)
-    gram = np.stack([each.T @ sums.gram[i] @ each for i, each in enumerate(terms.maps[:-1])])
-    moment = np.stack([each.T @ sums.moment[i] for i, each in enumerate(terms.maps[:-1])])
+    fold = np.arange(parts) % folds
+    maps = np.stack(terms.maps[:-1])[fold]
+    gram = np.einsum("pfq,pfg,pgr->pqr", maps, sums.gram, maps, optimize=True)
+    moment = np.einsum("pfq,pfm->pqm", maps, sums.moment)
 
     def solve(which: NDArray[np.bool_]) -> FloatArray:
         left, right = gram[which].sum(axis=0), moment[which].sum(axis=0)
@@ -370,19 +393,12 @@ def _told(
             out[:, i] = shrunk(left, right[:, i], float(noise[i]), terms.group)[0]
         return out
 
-    theta, share = solve(np.ones(folds, dtype=bool)), np.zeros(m)
-    if not often.all():
-        num, den = np.zeros(m), 0.0
-        for number in range(folds):
-            others = solve(np.arange(folds) != number) @ np.where(often, weights, 0.0)
-            num += others @ moment[number]
-            den += float(others @ gram[number] @ others)
-        if den > 0:
-            share = num / den
-            # What does not stand out from noise is nothing (positive-part James–Stein).
-            share *= np.maximum(1.0 - noise / den / np.maximum(share**2, 1e-300), 0.0)
-        share[often] = 0.0
-        theta += (theta @ np.where(often, weights, 0.0))[:, None] * share
+    theta, share, mattering = solve(np.ones(parts, dtype=bool)), np.zeros(m), np.where(often, weights, 0.0)
+    if rare.any():
+        others = np.stack([solve(fold != number) @ mattering for number in range(folds)])[fold]
+        level = 1.0 - FALSE_SHARE / (2 * int(rare.sum()))
+        share[rare] = sure_shares(gram, moment[:, :, rare], others, level)
+        theta += (theta @ mattering)[:, None] * share
     return _Told(terms.maps[-1] @ theta, share, sums.identified)
 
 

@@ -161,34 +161,52 @@ class Plan:
 
 
 class UnmetFloorsError(HomingError, ValueError):
-    """Floors that no plan found meets: which, by how much, and what relaxing costs. A plan that does may exist.
+    """Limits that no plan found keeps: which, by how much, and what to relax. A plan that keeps them may exist.
 
     Attributes:
-        plan: the plan that comes nearest; its floors are missed, its budgets hold.
-        missed: those floors; `missing` are the units to take off, `price` the value that each of them costs.
+        plan: the plan that comes nearest: floors are missed before budgets are exceeded.
+        missed: floors that it misses; `missing` are the units to take off, `price` the value that each of them costs.
+        exceeded: budgets that it exceeds; `missing` are the units to add.
     """
 
-    _reached = "met by no plan that was found, nor proven impossible; {used:.10g} were reached beside the other limits"
+    _floor = "met by no plan that was found, nor proven impossible; {used:.10g} were reached beside the other limits"
+    _budget = "kept by no plan that was found, nor proven impossible; {used:.10g} were used beside the other limits"
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.missed = tuple(item for item in plan.usage if item.floor and item.missing > 0)
-        text = "; ".join(
-            describe(
-                f"floor {item.name!r}",
-                item.limit,
-                f"{self._reached.format(used=item.used)} ({item.missing:.10g} missing)",
-            )
+        self.exceeded = tuple(item for item in plan.usage if not item.floor and item.missing > 0)
+        told = [
+            describe(f"floor {item.name!r}", item.limit, f"{self._reached(item)} ({item.missing:.10g} missing)")
             for item in self.missed
-        )
-        super().__init__(f"{text} Lower it, or raise the budgets that it shares: {', '.join(plan.binding) or 'none'}.")
+        ]
+        told += [
+            describe(f"budget {item.name!r}", item.limit, f"{self._reached(item)} ({item.missing:.10g} too many)")
+            for item in self.exceeded
+        ]
+        if not told:  # all hold, but not beside what stands
+            told = [describe("messages planned", plan.n_messages, "must keep what goes before, and do not")]
+        super().__init__(f"{'; '.join(told)} {self._next()}")
+
+    def _reached(self, item: LimitUse) -> str:
+        return (self._floor if item.floor else self._budget).format(used=item.used)
+
+    def _next(self) -> str:
+        binding = ", ".join(item.name for item in self.plan.usage if item.binding and not item.floor) or "none"
+        if self.missed:
+            return f"Lower it, or raise the budgets that it shares: {binding}."
+        floors = ", ".join(item.name for item in self.plan.usage if item.floor) or "none"
+        if self.exceeded:
+            return f"Raise it, or lower the floors that need it: {floors}."
+        return f"Raise the budgets that bind: {binding}, lower the floors: {floors}, or name fewer priorities."
 
 
 class InfeasibleFloorsError(UnmetFloorsError):
-    """The same where it is proven that no plan meets the floors beside the other limits.
+    """The same where it is proven that no plan keeps all limits.
 
     The proof is the dual's (prices at which even candidates without any value would be worth less than nothing), or for
     few candidates the integer program's.
     """
 
-    _reached = "must be <= {used:.10g}, the most that was reached beside the other limits"
+    _floor = "must be <= {used:.10g}, the most that was reached beside the other limits"
+    _budget = "must be >= {used:.10g}, the least that was used beside the other limits"

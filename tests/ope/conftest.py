@@ -8,6 +8,7 @@ import pytest
 from homing.log.dataset import LoggedDataset
 from homing.log.features import FeatureEncoder, Field
 from homing.policies import GreedyPolicy, LinearRewardModel, MessageSharesPolicy, SoftmaxPolicy, save_policy
+from tests.ope.contributions import mean_of
 
 OBJECTIVES = ("clicked", "unsubscribed")
 ENCODER = FeatureEncoder(
@@ -136,3 +137,10 @@ def draw_journeys(rng, make_log):
         return log, logging, target, rng.normal(1.0, 0.5, (n, k)), rng.integers(0, 3, n)
 
     return draw
+
+
+@pytest.fixture
+def some(rng):
+    """A positive, skewed mean of 300 users, all that can be known of it."""
+    x = rng.gamma(0.5, 2.0, 300).clip(0, 20)
+    return mean_of(x, (-x.mean(), 20 - x.mean()), (0.0, 20.0), bounded=True)

@@ -116,6 +116,7 @@ def test_weights_of_objectives_are_applied_afterwards(world: dict[str, np.ndarra
     )
     combined = 2.0 * psi[0] - 0.1 * psi[1]
     assert both.std_error == pytest.approx(np.sqrt(count / (count - 1) * combined @ combined), rel=1e-8)
+    assert both.interval == report.to_dict()["interval"] == "cluster-t"
 
 
 def test_parts_merge_in_any_order(world: dict[str, np.ndarray]) -> None:

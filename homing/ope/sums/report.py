@@ -17,11 +17,18 @@ from homing.ope.report import LOGGED
 from homing.ope.sums.support import SumsSupport
 
 FloatArray = NDArray[np.float64]
+#: The kind of all its intervals.
+INTERVAL = "cluster-t"
 
 
 @dataclass(frozen=True, eq=False)
 class SumsReport:
     """Estimates of several policies on several objectives, with their joint covariance.
+
+    All intervals are cluster-robust t intervals (`cluster-t`), those of weighted sums and differences too: sums hold
+    users' second moments, but not the largest term that one more decision could bring, from which `evaluate_policy`
+    makes its `cressie-read` intervals. They are too narrow where few users have an event, of which `support` warns by
+    objective; take the users' rows, or a sample of users, to `evaluate_policy` there.
 
     Attributes:
         objectives, policies, estimators: names.
@@ -99,6 +106,7 @@ class SumsReport:
             "n": self.n,
             "n_users": self.n_users,
             "level": self.level,
+            "interval": INTERVAL,
             "estimates": [
                 {"policy": policy, "estimator": estimator, "objective": objective, "value": float(value),
                  "std_error": float(error), "lower": float(value - half * error), "upper": float(value + half * error)}
@@ -134,4 +142,4 @@ class SumsReport:
         value, error = float(c @ self.values), math.sqrt(max(float(c @ self.covariances @ c), 0.0))
         df = self.n_users - 1
         half = t_quantile(self.level, df) * error
-        return Estimate(value, error, value - half, value + half, self.level, df)
+        return Estimate(value, error, value - half, value + half, self.level, df, INTERVAL)

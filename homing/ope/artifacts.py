@@ -37,6 +37,8 @@ MAX_FIXED_ARMS = 12
 CHALLENGERS, CHAMPION, METRICS = "challengers", "champion", "metrics.json"
 #: A challenger's name, which is its folder's too.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+#: Objectives that a note on exploration tells of.
+_TOLD = 2
 
 
 def evaluate_artifacts(
@@ -164,17 +166,25 @@ def probabilities(dataset: LoggedDataset, artifact: PolicyArtifact) -> tuple[Flo
 
 
 def exploration_notes(report: OPEReport, bare: OPEReport, epsilon: float) -> tuple[str, ...]:
-    """What exploration costs, in one sentence: a policy that explores earns less than what it knows."""
+    """What exploration costs, in one sentence: a policy that explores earns less than what it knows.
+
+    Named are the objectives that it moves most clearly, by the differences' own standard errors.
+    """
     costs = []
     for objective in report.objectives:
         if all(("dr", objective) in item.estimates for item in (report, bare)):
             mine, other = (parts(item.estimate(objective, "dr"))[0] for item in (report, bare))
-            value, lower, upper = parts(compare(report, bare, objective, "dr"))
-            costs.append(f"{objective} {mine} instead of {other} (difference {value} [{lower}, {upper}])")
+            difference = compare(report, bare, objective, "dr")
+            value, lower, upper = parts(difference)
+            clear = abs(difference.value) / difference.std_error if difference.std_error > 0 else 0.0
+            costs.append((clear, f"{objective} {mine} instead of {other} (difference {value} [{lower}, {upper}])"))
     if not costs:
         return ()
+    costs.sort(key=lambda item: -item[0])
+    told = ", ".join(text for _, text in costs[:_TOLD])
+    of_all = f" (the {_TOLD} of {len(costs)} objectives that move most clearly)" if len(costs) > _TOLD else ""
     head = f"{percent(epsilon)} of the choices are drawn uniformly, to learn from"
-    return (f"{head}; against the policy without that, at {percent(report.level)}: {', '.join(costs)}.",)
+    return (f"{head}; against the policy without that, at {percent(report.level)}: {told}{of_all}.",)
 
 
 def predictions(dataset: LoggedDataset, artifact: PolicyArtifact) -> FloatArray:

@@ -74,7 +74,7 @@ def gate(challenger: OPEReport, champion: OPEReport, rules: PromotionRules) -> G
     from homing.promotion.render import data_sentence
 
     at = len(reasons) - (len(challenger.notes) if verdict == "hold" else 0)
-    said = (*reasons[:at], data_sentence(decision.times_needed), *reasons[at:])
+    said = (*reasons[:at], data_sentence(decision.times_needed, decision.n, decision.n_users), *reasons[at:])
     return replace(decision, reasons=said)
 
 

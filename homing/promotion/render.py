@@ -19,6 +19,10 @@ HEADLINES = {
 }
 
 
+#: Factors of data beyond which a number says no more, and beyond which waiting for it is no plan.
+MOST_TIMES, WAITED_FOR = 1000, 10.0
+
+
 def comparison_sentence(
     *,
     objective: str,
@@ -93,17 +97,35 @@ def _clear(times: float | None) -> str:
     return "" if times is None or times <= 1.0 else f" About {_times(times)} this log would show that it does not hold."
 
 
-def data_sentence(times: float) -> str:
-    """The data that a hold needs to be decided.
+def data_sentence(times: float, n: int, n_users: int) -> str:
+    """The data that a hold needs to be decided, and what to do where that is too much to wait for.
 
-    >>> data_sentence(2.96)
-    'About 3.0× this log would decide, if effects are as estimated.'
-    >>> data_sentence(1.0)
+    Args:
+        times: this log's size, in logs like it.
+        n: decisions in it.
+        n_users: of so many users.
+
+    >>> print(data_sentence(2.96, 45_589, 1_585))
+    About 3.0× this log would decide, if effects are as estimated: 130,000 decisions of 4,700 users like these.
+    >>> print(data_sentence(141.2, 45_589, 1_585))  # doctest: +NORMALIZE_WHITESPACE
+    About 141× this log would decide, if effects are as estimated: 6,400,000 decisions of 220,000 users like these. Do
+    not wait for that many: let an A/B experiment give the challenger some of the users (`homing experiment plan` says
+    how many), and count what happens to them.
+    >>> data_sentence(1.0, 45_589, 1_585)
     'This log decides it: more of the same data would not change the answer.'
     """
     if times <= 1.0:
         return "This log decides it: more of the same data would not change the answer."
-    return f"About {_times(times)} this log would decide, if effects are as estimated."
+    needed = f"{_rounded(times * n)} decisions of {_rounded(times * n_users)} users like these"
+    said = f"About {_times(times)} this log would decide, if effects are as estimated: {needed}."
+    if times > MOST_TIMES:
+        said = f"More than {MOST_TIMES:,}× this log would be needed to decide, if effects are as estimated."
+    if times <= WAITED_FOR:
+        return said
+    return (
+        f"{said} Do not wait for that many: let an A/B experiment give the challenger some of the users "
+        "(`homing experiment plan` says how many), and count what happens to them."
+    )
 
 
 def _times(times: float) -> str:
@@ -112,9 +134,18 @@ def _times(times: float) -> str:
     >>> _times(1.34), _times(37.2), _times(12345.0)
     ('1.3×', '37×', 'more than 1,000×')
     """
-    if times > 1000:
-        return "more than 1,000×"
+    if times > MOST_TIMES:
+        return f"more than {MOST_TIMES:,}×"
     return f"{times:.1f}×" if times < 10 else f"{times:.0f}×"
+
+
+def _rounded(count: float) -> str:
+    """A count with two significant digits: it comes from estimates.
+
+    >>> _rounded(6_437_166.8), _rounded(87.3)
+    ('6,400,000', '87')
+    """
+    return f"{float(f'{count:.1e}'):,.0f}"
 
 
 def rule_text(item: Comparison) -> str:

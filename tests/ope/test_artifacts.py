@@ -1,11 +1,14 @@
 """From artifacts on disk to reports, page, metrics and verdict."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
 from homing.errors import ArtifactError, InvalidInputError
-from homing.ope import OPEReport, compare, evaluate_artifacts
+from homing.ope import OPEReport, compare, evaluate_artifacts, evaluate_policy
+from homing.ope.artifacts import exploration_notes
 from homing.policies import EpsilonGreedyPolicy, load_policy, save_policy
 
 
@@ -54,6 +57,19 @@ def test_what_exploration_costs_is_said(world, tmp_path):
     assert note.startswith("20% of the choices are drawn uniformly, to learn from;")
     assert f"clicked {mine:.4f} instead of {value(bare):.4f}" in note and "unsubscribed " in note
     assert note in (tmp_path / "out/evaluation.html").read_text(encoding="utf-8")
+
+
+def test_what_exploration_costs_names_the_clearest_objectives(make_log, rng):
+    """Of three objectives the second moves most clearly, the first next, the third not at all."""
+    n = 2000
+    action = rng.integers(0, 2, n)
+    reward = np.stack([action + rng.normal(0, 1, n), action + rng.normal(0, 0.1, n), rng.normal(0, 1, n)], axis=1)
+    log = make_log(action=action, propensity=np.full(n, 0.5), reward=reward)
+    q = np.zeros((n, 2, 3))
+    explored, bare = (evaluate_policy(log, np.tile([p, 1 - p], (n, 1)), q_hat=q) for p in (0.1, 0.0))
+    (note,) = exploration_notes(explored, bare, 0.2)
+    assert re.match(r"20% of the choices .* at 95%: spend 0\.\S+ instead of 1\.\S+ \(difference -.*\), clicked ", note)
+    assert "sessions" not in note and note.endswith(" (the 2 of 3 objectives that move most clearly).")
 
 
 def test_the_reward_models_objectives_are_matched_by_name(world, tmp_path):

@@ -1,6 +1,7 @@
 """Several challengers: at most one is promoted, looking at many is paid for, and every hold says what would decide."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -95,10 +96,28 @@ def test_every_hold_says_what_would_decide_it(make_reports, rates, says):
     expected = (1.96 + 1.036) ** 2 * (item.bound.std_error / item.bound.value) ** 2
     assert decision.times_needed == pytest.approx(expected, rel=0.1)
     assert decision.to_dict()["times_needed"] == decision.times_needed
-    assert any(f"About {decision.times_needed:.1f}× this log would decide" in reason for reason in decision.reasons)
-    import re
-
+    (said,) = [reason for reason in decision.reasons if "would decide" in reason]
+    # Two significant digits of each number.
+    users, rows = (float(f"{decision.times_needed * count:.1e}") for count in (decision.n_users, decision.n))
+    assert said.startswith(f"About {decision.times_needed:.1f}× this log would decide, if effects are as estimated: ")
+    assert f": {rows:,.0f} decisions of {users:,.0f} users like these." in said and "experiment" not in said
     assert re.search(says, item.sentence)
+
+
+@pytest.mark.parametrize(
+    ("rates", "begins"),
+    [
+        pytest.param((0.10, 0.102), r"About \d\d\d?× this log would decide, .*: [\d,]+,000 decisions of", id="far"),
+        pytest.param((0.10, 0.1001), r"More than 1,000× this log would be needed to decide", id="out of reach"),
+    ],
+)
+def test_where_no_log_will_decide_an_experiment_is_the_next_step(make_reports, rates, begins):
+    decision = gate(*make_reports({"conversion": rates}, n=20_000), RULES)
+    (said,) = [reason for reason in decision.reasons if re.match(begins, reason)]
+    assert said.endswith(
+        "Do not wait for that many: let an A/B experiment give the challenger some of the users (`homing experiment "
+        "plan` says how many), and count what happens to them."
+    )
 
 
 def test_a_log_that_shows_it_is_worse_has_decided(make_reports):

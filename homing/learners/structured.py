@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from homing.learners.action_centred import CentredSums
 from homing.learners.examination import Examined
 from homing.learners.examples import user_folds
 from homing.learners.findings import silence_by_chance
+from homing.learners.gains import added_values
 from homing.learners.lasting import Pace, end_of, pace_of, sequel
 from homing.learners.learner import objective_weights, whole_number
 from homing.learners.logistic import fit_chances
 from homing.learners.rare_effects import sure_shares
 from homing.learners.shrinkage import FREE, shrunk
-from homing.learners.state_values import StateValues, fit_values
+from homing.learners.state_values import fit_values
 from homing.learners.transitions import MICROSECONDS_PER_DAY, Gaps
 from homing.log import LoggedDataset
 from homing.policies import Effects, EpsilonGreedyPolicy, GreedyPolicy, LinearRewardModel, Policy, StructuredAdvantage
@@ -31,6 +32,8 @@ FloatArray = NDArray[np.float64]
 RESPONSE_ROWS = 100_000
 RESPONSE_PENALTY = 100.0
 VALUE_RIDGE = 100.0
+#: Decisions, at most, that tell what the learnt policy adds to the value of a state.
+GAIN_ROWS = 100_000
 #: An objective that fewer decisions than this share bring anything of is too rare to tell effects by itself.
 RARE = 0.005
 #: Parts of each fold, at most, by whose differences it is told how sure a share is.
@@ -54,7 +57,8 @@ class Structured:
 
     *leave* and V_reach price a channel that is closed: the chance of it is a model of a rare event, and its worth the
     difference that an open channel makes to the value of a state, instead of the few users' futures in which it
-    happened. The objective that counts closed channels has no effects beside these.
+    happened: its value under the log's policy, and what the learnt one, which will use the channel, adds to it
+    (`homing.learners.gains`). The objective that counts closed channels has no effects beside these.
 
     Rewards should add up to what happened to a user: objectives with a long window and `attribute_unlinked`. Wrong to
     use where silence was never left to chance; it then says so.
@@ -147,7 +151,8 @@ class Structured:
                 (came.later / np.maximum(each * came.exposure, 1e-12)[:, None], each * came.exposure),
             )
         )
-        values = self._values(dataset, gaps, flags)
+        going = np.where(gaps.terminal, 0.0, self.gamma**gaps.days)
+        values = fit_values(dataset.context, dataset.reward, gaps, going, flags, VALUE_RIDGE)
         d = dataset.context.shape[1]
         scorer = StructuredAdvantage(
             response=response,
@@ -161,6 +166,10 @@ class Structured:
             pace=pace.linear,
             least_pace=pace.least,
         )
+        if len(flags):
+            rows = np.sort(rng.choice(dataset.n, min(dataset.n, GAIN_ROWS), replace=False))
+            added = added_values(scorer, dataset, rows, gaps, going, flags, VALUE_RIDGE)
+            scorer = replace(scorer, reach=scorer.reach + added.of_permission())
         self.report = {
             "history": {},
             "settings": {
@@ -179,10 +188,6 @@ class Structured:
         }
         policy: Policy = GreedyPolicy(scorer)
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
-
-    def _values(self, dataset: LoggedDataset, gaps: Gaps, flags: NDArray[np.int64]) -> StateValues:
-        going = np.where(gaps.terminal, 0.0, self.gamma**gaps.days)
-        return fit_values(dataset.context, dataset.reward, gaps, going, flags, VALUE_RIDGE)
 
     def _heads(self, dataset: LoggedDataset) -> list[int]:
         """Objectives of the response and, if there is one, of leaving."""

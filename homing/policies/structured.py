@@ -154,9 +154,7 @@ class StructuredAdvantage:
         w = resolve_weights(weights, self.weights)
         x, c = check_features(context, candidates)
         check_widths(x, c, self.response.interaction.shape[2], self.response.interaction.shape[1])
-        chances = self.response.predict(x, c)
-        response = chances[:, :, 0]
-        leave = chances[:, :, 1] if chances.shape[2] > 1 else np.zeros_like(response)
+        response, leave = self._chances(x, c)
         now = (1.0 - leave) * self.now.weighted(w).of(x, c, response)[:, :, 0]
         sticks = (1.0 - leave) * self._pace(x)[:, None] * self.sticks.weighted(w).of(x, c, response)[:, :, 0]
         reach = -leave * (self._reach(x, c, w) - (w[self.leave] if self.leave >= 0 else 0.0))
@@ -164,6 +162,23 @@ class StructuredAdvantage:
         out = {"now": now, "sticks": sticks, "reach": reach, "cost": cost}
         for term in out.values():
             term[:, 0] = 0.0
+        return out
+
+    def effects(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> FloatArray:
+        """What each message does to each objective, at once and later, (n, k, m): (1 − p)(now_m + pace · sticks_m).
+
+        In the objectives' own units, 0 for silence; what a closed channel loses is not in it.
+
+        Args:
+            context: (n, d).
+            candidates: (n, k, c).
+        """
+        x, c = check_features(context, candidates)
+        check_widths(x, c, self.response.interaction.shape[2], self.response.interaction.shape[1])
+        response, leave = self._chances(x, c)
+        sticks = self._pace(x)[:, None, None] * self.sticks.of(x, c, response)
+        out: FloatArray = (1.0 - leave)[:, :, None] * (self.now.of(x, c, response) + sticks)
+        out[:, 0] = 0.0
         return out
 
     def scores(
@@ -175,6 +190,12 @@ class StructuredAdvantage:
         """Scores (n, k), silence's 0; see `Scorer.scores`."""
         out: FloatArray = sum(self.terms(context, candidates, weights).values(), np.zeros(np.shape(candidates)[:2]))
         return out
+
+    def _chances(self, x: NDArray[np.float32], c: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
+        """Of a response and of leaving, (n, k) each."""
+        chances = self.response.predict(x, c)
+        response = chances[:, :, 0]
+        return response, chances[:, :, 1] if chances.shape[2] > 1 else np.zeros_like(response)
 
     def _pace(self, x: NDArray[np.float32]) -> FloatArray:
         """(n,)."""

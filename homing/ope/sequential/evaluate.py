@@ -54,8 +54,8 @@ def evaluate_sequential(
 
     Each user's rows are one trajectory, of any length, with candidates and eligibility of their own at every decision.
     Wrong to use on long trajectories with estimators that multiply weights (`tis`, `pdis`, `dr` and their kin): the
-    variance grows exponentially, and the verdict, which is on those weights, will say so. `smis`, `mwl` and `fqe` do
-    not multiply weights; what they assume instead is said at each.
+    variance grows exponentially, and the verdict, which is on those weights, will say so. `smis`, `mwl`, `arp` and
+    `fqe` do not multiply weights; what they assume instead is said at each.
 
     Args:
         dataset: the log; every user's decisions from the first one on.
@@ -64,7 +64,7 @@ def evaluate_sequential(
         q_function: what a journey earns from a decision on if the policy goes on from the next one, discounted like
             here: predictions (n, k) or (n, k, m) of a model fitted on other users, a function of a batch that returns
             (b, k, m), or a `LinearFQE`, which is fitted here and cross-fitted by user.
-        state: the reduced state of `smis` and `mwl`: labels (n,), parts (n, c), or a function of the log.
+        state: the reduced state of `smis`, `mwl` and `arp`: labels (n,), parts (n, c), or a function of the log.
         time_unit: γ^(elapsed time / time_unit) discounts what comes later (a semi-Markov process): decisions that lie a
             week apart weigh less than those of one day. Per decision when None.
         estimators: names from `SEQUENTIAL` or estimators with settings. By default `pdis` and `snpdis`, with a

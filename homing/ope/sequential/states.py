@@ -22,8 +22,8 @@ class MessagesSent:
     """The reduced state `messages sent to this user before the decision`, all or the recent ones, counted up to `most`.
 
     Right where what a message changes for the future goes through how many there were (fatigue). It is no more than a
-    first guess: a state that leaves out what matters biases `smis` and `mwl`. Add parts, such as days since the last
-    visit in bins, as columns of an array.
+    first guess: a state that leaves out what matters biases `smis`, `mwl` and `arp`. Add parts, such as days since the
+    last visit in bins, as columns of an array.
 
     Attributes:
         most: counts above it are one state.

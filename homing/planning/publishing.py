@@ -8,24 +8,25 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from homing.checks import check_one_of, check_positive
 from homing.errors import InvalidInputError, describe
-from homing.planning.layout import lay_out
+from homing.planning.layout import FloatArray, lay_out
 from homing.planning.limits import Limit
-from homing.planning.plan import Plan, UnmetFloorsError
+from homing.planning.plan import Plan
 from homing.planning.priced_budget import KEYS, PricedBudget
 from homing.planning.prices import Prices
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.serving import use_at
-from homing.planning.solver import solve
+from homing.planning.solver import dual_prices
 
 if TYPE_CHECKING:
     from homing.planning.streaming import StreamedPlan
 
-#: Traffic that prices are planned for beside the forecast, as factors of it.
-FACTORS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
+#: Traffic that prices are planned for, as factors of the forecast: in steps of a tenth, from half to double.
+FACTORS = tuple(2.0 ** (step / 7) for step in range(-7, 8))
+#: Values are spread by so much of a typical one before prices are looked for.
+SMOOTHING = 0.02
 #: Elasticities are measured by a price that is so much higher and lower, and kept within these bounds.
 _STEP, _LEAST, _MOST = 0.05, 0.3, 3.0
 
@@ -46,8 +47,14 @@ def publish(
 ) -> Prices:
     """The prices of a plan, as the online service uses them.
 
-    Beside the plan's own prices it brings those of the same budgets under other traffic (`FACTORS`), and how strongly
-    the use of each budget answers to its price, both measured on a sample of the problem's users.
+    Where many candidates share one value, the plan's prices are a corner of many that fit it equally well, and lie
+    exactly where thousands of candidates are as good as silence: which of them a small change sends is left to chance.
+    Prices that serve are therefore those of values which differ by a little (±1 % of a typical value, drawn at random;
+    what that costs falls with its square): there is one set of them, and use changes gradually with each (Berthet et
+    al. 2020, "Learning with Differentiable Perturbed Optimizers", NeurIPS, section 2).
+
+    Beside these it brings the prices of the same budgets under other traffic (`FACTORS`), and how strongly the use of
+    each budget answers to its price, both measured on a sample of the problem's users.
 
     Args:
         problem: what was planned for, or `StreamedPlan.sample`. Code columns are named as in a request (`channel`,
@@ -63,7 +70,7 @@ def publish(
         policy: digest of the policy artifact whose scores were the values.
         source: how they were made, for people.
         sample: users on which sensitivity is measured.
-        seed: of the sample.
+        seed: of the sample, and of what values are spread by.
 
     Raises:
         InvalidInputError: if the problem has priorities, which no price keeps.
@@ -71,7 +78,7 @@ def publish(
 
     Example:
         >>> from datetime import UTC
-        >>> from homing.planning import Budget
+        >>> from homing.planning import Budget, solve
         >>> problem = PlanningProblem(user=[0, 1, 2], value=[3.0, 2.0, 1.0], codes={"channel": [0, 0, 0]},
         ...                           budgets=[Budget(1, {"channel": "push"})], names={"channel": ["push"]})
         >>> prices = publish(problem, solve(problem), start=datetime(2026, 11, 23, tzinfo=UTC))
@@ -84,8 +91,14 @@ def publish(
         raise InvalidInputError(describe("priorities", list(problem.priorities), bound, step))
     total = check_positive("requests", max(1, plan.n_users) if requests is None else requests)
     check_positive("sum of traffic", float(np.sum(traffic)))
-    some = sampled(problem, sample, np.random.default_rng(seed), of=plan.n_users)
-    schedule, elasticity = _sensitivity(some, plan)
+    scale = max(plan.value / max(1, plan.n_messages), float(np.finfo(np.float32).tiny))
+    rng = np.random.default_rng(seed)
+    spread = _spread(problem, SMOOTHING * scale, rng)
+    signed = dual_prices(_share(spread, plan.n_users))
+    if problem.n_users != plan.n_users:
+        # What a sample says of prices is off by its noise, the same one with values as they are.
+        signed = plan.prices + signed - dual_prices(_share(problem, plan.n_users))
+    schedule, elasticity = _sensitivity(sampled(spread, sample, rng, of=plan.n_users), signed)
     budgets = tuple(
         PricedBudget(
             name=limit.label,
@@ -97,14 +110,14 @@ def publish(
             planned=use.used,
             elasticity=float(kappa),
         )
-        for limit, price, use, kappa in zip(problem.limits, plan.prices, plan.usage, elasticity, strict=True)
+        for limit, price, use, kappa in zip(problem.limits, signed, plan.usage, elasticity, strict=True)
     )
     return Prices(
         budgets,
         start=start,
         hours=hours,
         traffic=tuple((np.array(traffic) * (total / np.sum(traffic))).tolist()),
-        value_scale=max(plan.value / max(1, plan.n_messages), float(np.finfo(np.float32).tiny)),
+        value_scale=scale,
         schedule=schedule,
         policy=policy,
         source=dict(source or {}),
@@ -139,35 +152,44 @@ def scaled(problem: PlanningProblem, factor: float) -> PlanningProblem:
     )
 
 
+def _share(problem: PlanningProblem, of: int) -> PlanningProblem:
+    """The problem with its users' share of limits that are those of `of` users."""
+    return problem if problem.n_users == of else scaled(problem, problem.n_users / max(1, of))
+
+
+def _spread(problem: PlanningProblem, width: float, rng: np.random.Generator) -> PlanningProblem:
+    """The same candidates, each worth up to half a width more or less."""
+    noise = rng.random(problem.n_candidates, dtype=np.float32) - np.float32(0.5)
+    value = problem.value + np.float32(width) * noise
+    return replace(problem, user=UserOffsets(problem.offsets), value=value)
+
+
 def _sensitivity(
-    problem: PlanningProblem, plan: Plan | StreamedPlan
-) -> tuple[tuple[tuple[float, tuple[float, ...]], ...], NDArray[np.float64]]:
-    """Prices (b,) >= 0 by traffic factor, and each limit's elasticity (b,)."""
-    here = _prices(problem)
+    problem: PlanningProblem, signed: FloatArray
+) -> tuple[tuple[tuple[float, tuple[float, ...]], ...], FloatArray]:
+    """Prices (b,) >= 0 by traffic factor, and each limit's elasticity (b,).
+
+    Args:
+        problem: some users, with their share of the limits.
+        signed: (b,), the prices of all.
+    """
+    signs, here = _signs(problem), dual_prices(problem, threads=1)
     schedule = []
     for factor in FACTORS:
-        # What a sample says of prices is off by its noise, the same one at every factor: only the difference is used.
-        moved = plan.prices + _prices(scaled(problem, 1.0 / factor)) - here
-        schedule.append((factor, tuple(np.abs(np.where(np.sign(moved) * _signs(problem) >= 0, moved, 0.0)).tolist())))
+        # The sample's noise is the same at every factor: only the difference is used.
+        moved = signed + dual_prices(scaled(problem, 1.0 / factor), threads=1) - here
+        schedule.append((factor, tuple(np.abs(np.where(np.sign(moved) * signs >= 0, moved, 0.0)).tolist())))
     layout = lay_out(problem)
     elasticity = np.ones(len(here))
-    for b in np.flatnonzero(plan.prices):
-        used = [use_at(layout, np.where(np.arange(len(here)) == b, plan.prices * (1 + s), plan.prices))[b]
+    for b in np.flatnonzero(signed):
+        used = [use_at(layout, np.where(np.arange(len(here)) == b, signed * (1 + s), signed))[b]
                 for s in (-_STEP, _STEP)]  # fmt: skip
         if min(used) > 0:
             elasticity[b] = np.log(used[0] / used[1]) / np.log((1 + _STEP) / (1 - _STEP))
-    return tuple(schedule), np.clip(np.where(_signs(problem) < 0, -elasticity, elasticity), _LEAST, _MOST)
+    return tuple(schedule), np.clip(np.where(signs < 0, -elasticity, elasticity), _LEAST, _MOST)
 
 
-def _prices(problem: PlanningProblem) -> NDArray[np.float64]:
-    # Not from the plan's prices: those of half or twice the traffic lie far from them.
-    try:
-        return solve(problem, threads=1).prices
-    except UnmetFloorsError as error:
-        return error.plan.prices
-
-
-def _signs(problem: PlanningProblem) -> NDArray[np.float64]:
+def _signs(problem: PlanningProblem) -> FloatArray:
     return np.where(np.arange(len(problem.limits)) < len(problem.budgets), 1.0, -1.0)
 
 

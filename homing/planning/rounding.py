@@ -127,7 +127,7 @@ class Rounding:
     def _told(self, price: FloatArray, bound: float, value: float, use: FloatArray, n_repaired: int) -> Plan:
         """The plan as it stands, with its certificate."""
         chosen, n_silent = list_chosen(self.layout.offsets, self.pick)
-        prices = self._of_limits(price)
+        prices = self.of_limits(price)
         return Plan(
             chosen=chosen,
             prices=prices,
@@ -210,7 +210,7 @@ class Rounding:
         item = options.item[choice]
         self.pick[options.user] = np.where(item >= 0, item - self.layout.offsets[options.user][:, None], -1)
 
-    def _of_limits(self, price: FloatArray) -> FloatArray:
+    def of_limits(self, price: FloatArray) -> FloatArray:
         """Prices of the problem's limits: a row's price is its budget's where it is above 0, else its floor's."""
         of_row = price[self.layout.rows.of_limit]
         is_floor = np.arange(len(of_row)) >= len(self.problem.budgets)

@@ -87,6 +87,30 @@ def solve(
         return _Search(problem, layout, np.random.default_rng(seed), pool).plan(warm_start)
 
 
+def dual_prices(problem: PlanningProblem, *, seed: int = 0, threads: int = 0) -> FloatArray:
+    """Prices (b,) at which the dual value is least, signed as in `Plan`: what `solve` finds before it makes a plan.
+
+    Where there are few users the plan takes most of the time, and for prices alone it is not needed. Floors that cannot
+    be met are no error here: their prices end at a bound.
+
+    Args:
+        problem: candidates and limits; priorities are not looked at.
+        seed: of the samples.
+        threads: that pass over candidates; 0 for one a core.
+
+    Example:
+        >>> from homing.planning import Budget, PlanningProblem
+        >>> problem = PlanningProblem(user=[0, 1, 2], value=[3.0, 2.0, 1.0], budgets=[Budget(1)])
+        >>> 2.0 - 1e-6 <= float(dual_prices(problem)[0]) <= 3.0 + 1e-6
+        True
+    """
+    layout = lay_out(problem)
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        search = _Search(problem, layout, np.random.default_rng(seed), pool)
+        _, done = search.minimum(None)
+        return search.rounding().of_limits(done.price)
+
+
 class _Search:
     def __init__(self, problem: PlanningProblem, layout: Layout, rng: np.random.Generator, pool: ThreadPoolExecutor):
         self.problem, self.layout, self.rng, self.pool = problem, layout, rng, pool
@@ -103,14 +127,21 @@ class _Search:
         )
 
     def plan(self, warm_start: NDArray[np.float64] | Plan | None) -> Plan:
+        return self.rounding().plan(*self.minimum(warm_start))
+
+    def rounding(self) -> Rounding:
+        """What makes a plan of prices."""
+        return Rounding(self.problem, self.layout, self.pick, self.pool, self.worth, self.scale)
+
+    def minimum(self, warm_start: NDArray[np.float64] | Plan | None) -> tuple[Screened, Finished]:
+        """Everybody, screened, and the prices at which the dual value is least."""
         n = self.layout.n_users
         sizes = _sizes(n)
         begun = None if warm_start is None else self._begin_from(warm_start, sizes)
         price, off, sizes = begun or (*self._begin(), sizes)
         for size in sizes:
             price, off = self._sampled(size, price, off)
-        screened, done = self._settle(np.arange(n), price, off)
-        return Rounding(self.problem, self.layout, self.pick, self.pool, self.worth, self.scale).plan(screened, done)
+        return self._settle(np.arange(n), price, off)
 
     def _sampled(self, size: int, price: FloatArray, off: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Prices of a sample, and how far off they may be, as standard deviations of tables."""

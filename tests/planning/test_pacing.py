@@ -248,6 +248,20 @@ def test_published_prices_speak_the_words_of_requests():
     assert sum(prices.traffic) == 4.0
 
 
+@pytest.mark.parametrize("limit", [1100, 1250, 1500, 1900])
+def test_among_equal_values_a_price_tells_how_many_of_them_are_sent(limit):
+    """1,000 requests each of 0.1, 0.2 and 0.3: all of 0.3 and limit − 1000 of 0.2 fit. Spread evenly by 2 % of the
+    mean planned value, so many lie above 0.2 + width · (1/2 − share). The quantile of 1,000 draws has a standard
+    deviation of width · √(share (1 − share) / 1000); four of them."""
+    problem = PlanningProblem(np.arange(3000), np.tile([0.1, 0.2, 0.3], 1000), budgets=[Budget(limit)])
+    prices = publish(problem, solve(problem), start=START)
+    share = (limit - 1000) / 1000
+    width = 0.02 * (300 + 0.2 * (limit - 1000)) / limit
+    off = 4 * width * math.sqrt(share * (1 - share) / 1000)
+    assert prices.budgets[0].price == pytest.approx(0.2 + width * (0.5 - share), abs=off)
+    assert replay(problem, prices).share > 0.995  # at 0.2 itself, nothing or all of them
+
+
 def test_the_schedule_rises_with_traffic_where_budgets_bind(published):
     levels = np.array([row for _, row in published.schedule])
     binding = levels[3] > 0

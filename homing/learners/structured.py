@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.learners.action_centred import CentredSums
+from homing.learners.doubts import Offered, steadied
 from homing.learners.examination import Examined
 from homing.learners.examples import user_folds
 from homing.learners.findings import silence_by_chance
@@ -20,7 +21,7 @@ from homing.learners.lasting import Pace, end_of, pace_of, sequel
 from homing.learners.learner import objective_weights, whole_number
 from homing.learners.logistic import fit_chances
 from homing.learners.rare_effects import sure_shares
-from homing.learners.shrinkage import FREE, shrunk
+from homing.learners.shrinkage import FREE, Shrunk, shrunk
 from homing.learners.state_values import fit_values
 from homing.learners.transitions import MICROSECONDS_PER_DAY, Gaps
 from homing.log import LoggedDataset
@@ -34,6 +35,8 @@ RESPONSE_PENALTY = 100.0
 VALUE_RIDGE = 100.0
 #: Decisions, at most, that tell what the learnt policy adds to the value of a state.
 GAIN_ROWS = 100_000
+#: Chosen by true value on small and on large logs of the simulated world.
+CAUTION = 0.25
 #: An objective that fewer decisions than this share bring anything of is too rare to tell effects by itself.
 RARE = 0.005
 #: Parts of each fold, at most, by whose differences it is told how sure a share is.
@@ -45,7 +48,8 @@ FALSE_SHARE = 0.05
 class Structured:
     """Sends the message with the largest advantage over silence, if it is positive.
 
-    A(s, a) = Σ_m w_m (1 − leave) (now_m + pace(s) · sticks_m) − leave · V_reach − cost, see `StructuredAdvantage`.
+    A(s, a) = Σ_m w_m (1 − leave) (now_m + pace(s) · sticks_m) − leave · V_reach − doubt − cost, see
+    `StructuredAdvantage`.
     *now* is the effect on what shows within a day, *sticks* that on what comes later, in proportion to what the user
     brings anyway, told by what the log shows of it and counted until it has faded (`homing.learners.lasting`). Both are
     regressed with the log's randomisation (`homing.learners.action_centred`) on a few features, which say what is known
@@ -60,6 +64,10 @@ class Structured:
     happened: its value under the log's policy, and what the learnt one, which will use the channel, adds to it
     (`homing.learners.gains`). The objective that counts closed channels has no effects beside these.
 
+    *doubt* is up to `caution` standard errors of the effects, taken off or given, such that the policy sends as nearly
+    as can be as often as the log's did (`homing.learners.doubts`): a log of few users does not tell well whether
+    messages help on the whole, and with more users doubt vanishes.
+
     Rewards should add up to what happened to a user: objectives with a long window and `attribute_unlinked`. Wrong to
     use where silence was never left to chance; it then says so.
 
@@ -73,6 +81,7 @@ class Structured:
         fade_days: half-life with which what sticks is taken to fade. A short log cannot tell it.
         tail_days: decisions that the log follows for less than this do not teach effects.
         cost: of any message, in weighted reward.
+        caution: standard errors of effects, at most, by which the log's frequency of messages is kept, >= 0.
         epsilon: share of uniform exploration over what is eligible.
         folds: of users, for cross-fitting.
     """
@@ -86,19 +95,20 @@ class Structured:
         fade_days: float = 28.0,
         tail_days: float = 2.0,
         cost: float = 0.0,
+        caution: float = CAUTION,
         epsilon: float = 0.05,
         folds: int = 3,
     ) -> None:
         if not isinstance(gamma_per_day, int | float) or not 0.0 < gamma_per_day < 1.0:
             raise InvalidInputError(describe("gamma_per_day", gamma_per_day, "must be in (0, 1)"))
-        for name, value in (("cost", cost), ("tail_days", tail_days)):
+        for name, value in (("cost", cost), ("tail_days", tail_days), ("caution", caution)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < float("inf"):
                 raise InvalidInputError(describe(name, value, "must be >= 0"))
         self.response, self.leave = response, leave
         self.permissions = None if permissions is None else dict(permissions)
         self.gamma = float(gamma_per_day)
         self.fade_days = check_positive("fade_days", fade_days)
-        self.tail_days, self.cost = float(tail_days), float(cost)
+        self.tail_days, self.cost, self.caution = float(tail_days), float(cost), float(caution)
         self.epsilon = check_epsilon(epsilon)
         self.folds = whole_number("folds", folds, 2)
         self.report: dict[str, Any] = {}
@@ -144,8 +154,9 @@ class Structured:
         pace = _pace(dataset, came.promised, np.where(often, w, 0.0))
         each = pace.of(dataset.context)
         terms = _Terms.of(dataset, columns, [*models, response])
+        offered = Offered.of(dataset, columns, response, terms.maps[-1], rng)
         now, sticks = (
-            _told(dataset, terms, outcome, precision * counted, part, models * parts, w, often, rare)
+            _told(dataset, terms, outcome, precision * counted, part, models * parts, w, often, rare, offered)
             for outcome, precision in (
                 (came.at_once, 1.0 / each),
                 (came.later / np.maximum(each * came.exposure, 1e-12)[:, None], each * came.exposure),
@@ -165,11 +176,13 @@ class Structured:
             leave=leave,
             pace=pace.linear,
             least_pace=pace.least,
+            doubt=np.stack([now.error, sticks.error * self.life_days]),
         )
         if len(flags):
             rows = np.sort(rng.choice(dataset.n, min(dataset.n, GAIN_ROWS), replace=False))
             added = added_values(scorer, dataset, rows, gaps, going, flags, VALUE_RIDGE)
             scorer = replace(scorer, reach=scorer.reach + added.of_permission())
+        scorer, doubted = steadied(scorer, dataset, offered.rows, self.caution)
         self.report = {
             "history": {},
             "settings": {
@@ -177,6 +190,7 @@ class Structured:
                 "leave": dataset.objectives[leave] if leave >= 0 else "",
                 "decisions that teach effects": int(counted.sum()),
                 "days that a change of pace counts": self.life_days,
+                "standard errors taken off": doubted,
                 "told by themselves": [name for name, yes in zip(dataset.objectives, often, strict=True) if yes],
                 "sure share of the others' effect": {
                     dataset.objectives[i]: {"now": float(now.share[i]), "sticks": float(sticks.share[i])}
@@ -362,6 +376,7 @@ class _Told:
     theta: FloatArray
     share: FloatArray
     identified: NDArray[np.bool_]
+    error: FloatArray
 
 
 def _told(
@@ -374,15 +389,19 @@ def _told(
     weights: FloatArray,
     often: NDArray[np.bool_],
     rare: NDArray[np.bool_],
+    offered: Offered,
 ) -> _Told:
-    """Effects on each objective, θ (f, m): of those that happen often by themselves, of rare ones by a share.
+    """Effects on each objective, θ (f, m): of those that happen often by themselves, of rare ones by a share; and their
+    standard errors by channel (m, 1 + c).
 
     Parts (n,) are of users, one fold after the other in turn; models are each part's, that of its fold.
     """
     parts, folds, m = len(models), len(terms.maps) - 1, len(weights)
     rows = precision > 0
     if not rows.any():  # nobody comes back
-        return _Told(np.zeros((len(terms.maps[-1]), m)), np.zeros(m), np.zeros(len(terms.maps[-1]), dtype=bool))
+        f = len(terms.maps[-1])
+        nothing = np.zeros((m, 1 + dataset.candidates.shape[2]))
+        return _Told(np.zeros((f, m)), np.zeros(m), np.zeros(f, dtype=bool), nothing)
     sums = CentredSums.of(dataset, outcome, part, parts, precision=precision, responses=models)
     sums.check()
     noise = precision[rows] @ outcome[rows] ** 2 / max(int(rows.sum()), 1)
@@ -391,20 +410,26 @@ def _told(
     gram = np.einsum("pfq,pfg,pgr->pqr", maps, sums.gram, maps, optimize=True)
     moment = np.einsum("pfq,pfm->pqm", maps, sums.moment)
 
-    def solve(which: NDArray[np.bool_]) -> FloatArray:
+    def solve(which: NDArray[np.bool_]) -> dict[int, Shrunk]:
         left, right = gram[which].sum(axis=0), moment[which].sum(axis=0)
-        out = np.zeros((len(left), m))
-        for i in np.flatnonzero(often & (noise > 0)):
-            out[:, i] = shrunk(left, right[:, i], float(noise[i]), terms.group)[0]
-        return out
+        return {
+            int(i): shrunk(left, right[:, i], float(noise[i]), terms.group) for i in np.flatnonzero(often & (noise > 0))
+        }
 
-    theta, share, mattering = solve(np.ones(parts, dtype=bool)), np.zeros(m), np.where(often, weights, 0.0)
+    def mattering(told: dict[int, Shrunk]) -> FloatArray:
+        return sum((weights[i] * each.theta for i, each in told.items()), np.zeros(gram.shape[1]))
+
+    told, share = solve(np.ones(parts, dtype=bool)), np.zeros(m)
+    theta, error = np.zeros((gram.shape[1], m)), np.zeros((m, 1 + dataset.candidates.shape[2]))
+    for i, each in told.items():
+        theta[:, i], error[i] = each.theta, offered.errors(each)
     if rare.any():
-        others = np.stack([solve(fold != number) @ mattering for number in range(folds)])[fold]
+        others = np.stack([mattering(solve(fold != number)) for number in range(folds)])[fold]
         level = 1.0 - FALSE_SHARE / (2 * int(rare.sum()))
         share[rare] = sure_shares(gram, moment[:, :, rare], others, level)
-        theta += (theta @ mattering)[:, None] * share
-    return _Told(terms.maps[-1] @ theta, share, sums.identified)
+        theta += mattering(told)[:, None] * share
+        error += np.abs(share)[:, None] * (np.abs(np.where(often, weights, 0.0)) @ error)
+    return _Told(terms.maps[-1] @ theta, share, sums.identified, error)
 
 
 def _effects(theta: FloatArray, d: int) -> Effects:

@@ -72,7 +72,7 @@ class Effects:
 @register("structured-advantage")
 @dataclass(frozen=True, eq=False)
 class StructuredAdvantage:
-    """A(x, c) = Σ_m w_m (1 − p)(now_m + pace(x) · sticks_m) − p · reach − cost, with A(silence) = 0.
+    """A(x, c) = Σ_m w_m (1 − p)(now_m + pace(x) · sticks_m) − p · reach − doubt − cost, with A(silence) = 0.
 
     p is the chance that the message makes the user close its channel.
 
@@ -81,6 +81,7 @@ class StructuredAdvantage:
       a state like theirs brings a day;
     - *reach*: what is lost where the channel is closed: what its being open is worth to the objectives from then on
       (V_reach), never negative as one may stay silent on it, and the weight of closing it as such;
+    - *doubt*: Σ_m |w_m| (1 − p)(d_m + pace(x) · e_m), taken off (or, if negative, given) for what is not told for sure;
     - *cost*: of sending, in weighted reward.
 
     Attributes:
@@ -94,6 +95,7 @@ class StructuredAdvantage:
         leave: the objective that counts closed channels; -1 where there is none.
         pace: float64 (1 + d,), a and b; None for a pace of 1.
         least_pace: > 0.
+        doubt: float64 (2, m, 1 + c), d and e of any message, and added by each candidate column; None for none.
 
     References:
         The structure, a chance of a response times what the response is worth later, is that of Maystre, Russo and Zhao
@@ -111,6 +113,7 @@ class StructuredAdvantage:
     leave: int = -1
     pace: FloatArray | None = None
     least_pace: float = 1.0
+    doubt: FloatArray | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -133,6 +136,9 @@ class StructuredAdvantage:
         expect("pace", pace, (1 + d,))
         put(self, "pace", pace)
         check_positive("least_pace", self.least_pace)
+        doubt = np.zeros((2, m, 1 + c)) if self.doubt is None else finite("doubt", self.doubt, np.float64)
+        expect("doubt", doubt, (2, m, 1 + c))
+        put(self, "doubt", doubt)
         if isinstance(self.leave, bool) or not isinstance(self.leave, int) or not -1 <= self.leave < m:
             raise InvalidInputError(describe("leave", self.leave, f"must be in [-1, {m})"))
         if ((self.reach_columns < 0) | (self.reach_columns >= c)).any():
@@ -144,7 +150,9 @@ class StructuredAdvantage:
         candidates: NDArray[np.float32],
         weights: NDArray[np.float64] | None = None,
     ) -> dict[str, FloatArray]:
-        """`now`, `sticks`, `reach` and `cost`, (n, k) each, in weighted reward; they sum to the score, 0 for silence.
+        """`now`, `sticks`, `reach`, `doubt` and `cost`, (n, k) each, in weighted reward; they sum to the score.
+
+        Silence has 0 of each.
 
         Args:
             context: (n, d).
@@ -158,8 +166,9 @@ class StructuredAdvantage:
         now = (1.0 - leave) * self.now.weighted(w).of(x, c, response)[:, :, 0]
         sticks = (1.0 - leave) * self._pace(x)[:, None] * self.sticks.weighted(w).of(x, c, response)[:, :, 0]
         reach = -leave * (self._reach(x, c, w) - (w[self.leave] if self.leave >= 0 else 0.0))
+        doubt = -(1.0 - leave) * self._doubt(x, c, w)
         cost = -(self.cost[0] + c @ self.cost[1:])
-        out = {"now": now, "sticks": sticks, "reach": reach, "cost": cost}
+        out = {"now": now, "sticks": sticks, "reach": reach, "doubt": doubt, "cost": cost}
         for term in out.values():
             term[:, 0] = 0.0
         return out
@@ -201,6 +210,14 @@ class StructuredAdvantage:
         """(n,)."""
         assert self.pace is not None  # set when built
         out: FloatArray = np.maximum(x @ self.pace[1:] + self.pace[0], self.least_pace)
+        return out
+
+    def _doubt(self, x: NDArray[np.float32], c: NDArray[np.float32], weights: FloatArray) -> FloatArray:
+        """(n, k), of an open channel."""
+        assert self.doubt is not None  # set when built
+        each = np.einsum("pmc,m->pc", self.doubt, np.abs(weights))
+        at_once, later = (part[0] + c @ part[1:] for part in each)
+        out: FloatArray = at_once + self._pace(x)[:, None] * later
         return out
 
     def _reach(self, x: NDArray[np.float32], c: NDArray[np.float32], weights: FloatArray) -> FloatArray:

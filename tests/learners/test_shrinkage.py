@@ -11,9 +11,10 @@ from homing.learners.shrinkage import FREE, shrunk
 
 def test_free_coefficients_are_least_squares(rng) -> None:
     z, y = rng.normal(size=(50, 3)), rng.normal(size=50)
-    theta, variance = shrunk(z.T @ z, z.T @ y, 2.0, np.full(3, FREE))
-    np.testing.assert_allclose(theta, np.linalg.lstsq(z, y, rcond=None)[0])
-    assert variance.shape == (0,)
+    told = shrunk(z.T @ z, z.T @ y, 2.0, np.full(3, FREE))
+    np.testing.assert_allclose(told.theta, np.linalg.lstsq(z, y, rcond=None)[0])
+    np.testing.assert_allclose(told.covariance, 2.0 * np.linalg.inv(z.T @ z))
+    assert told.variance.shape == (0,)
 
 
 def test_groups_are_ridges_with_the_variance_that_is_most_likely(rng) -> None:
@@ -21,10 +22,15 @@ def test_groups_are_ridges_with_the_variance_that_is_most_likely(rng) -> None:
     group = np.concatenate([[FREE], np.zeros(12), np.ones(12)]).astype(int)
     z = rng.normal(size=(120, 25))
     y = z @ truth + rng.normal(0.0, 2.0, 120)
-    theta, variance = shrunk(z.T @ z, z.T @ y, 4.0, group)
+    told = shrunk(z.T @ z, z.T @ y, 4.0, group)
+    variance = told.variance
     # The variances are those after the last step, a little smaller than the ones that θ was told with.
     penalty = np.where(group == FREE, 0.0, 4.0 / np.append(variance, 1.0)[group])
-    np.testing.assert_allclose(theta, np.linalg.solve(z.T @ z + np.diag(penalty), z.T @ y), atol=2e-3)
+    np.testing.assert_allclose(told.theta, np.linalg.solve(z.T @ z + np.diag(penalty), z.T @ y), atol=2e-3)
+    # The posterior of a ridge: 4 (zᵀz + penalty)⁻¹, of any combination too.
+    cover = 4.0 * np.linalg.inv(z.T @ z + np.diag(penalty))
+    np.testing.assert_allclose(told.covariance, cover, atol=2e-3)
+    np.testing.assert_allclose(told.errors(z[:3]), np.sqrt(np.diag(z[:3] @ cover @ z[:3].T)), atol=2e-3)
     assert 0.3 < variance[0] < 1.6  # 0.64 from twelve draws: a factor of 2.5 is more than three of its errors
     assert variance[1] < 0.1
 
@@ -36,6 +42,14 @@ def test_groups_are_ridges_with_the_variance_that_is_most_likely(rng) -> None:
     found = deviance(np.log(variance))
     best = optimize.minimize(deviance, np.log([0.5, 0.1]), method="Nelder-Mead", options={"maxiter": 60}).fun
     assert found < best + 0.5  # EM comes close from above where a variance goes to 0
+
+
+def test_what_no_one_tried_is_not_told_and_has_no_error() -> None:
+    """The second of three columns is the first again, the third is never moved: the sum of two is told, 2 ± 1/√8."""
+    z = np.array([[1.0, 1.0, 0.0]] * 8)
+    told = shrunk(z.T @ z, z.T @ np.full(8, 2.0), 1.0, np.full(3, FREE))
+    np.testing.assert_allclose(told.theta, [1.0, 1.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(told.errors(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])), [8**-0.5, 0.0], atol=1e-9)
 
 
 def test_logistic_regression_is_where_the_penalised_likelihood_is_highest(rng) -> None:

@@ -43,6 +43,7 @@ def test_terms_by_hand() -> None:
         "now": [0.0, 1.8, 1.8],  # 0.9 · (−1 + 0.5 · 2 + 0.5 · 4)
         "sticks": [0.0, 0.9, 2.7],  # 0.9 · 0.5 · (2 or 6)
         "reach": [0.0, 0.0, -0.5],  # 0.1 · (3 + 1 · 2), on the channel's messages alone
+        "doubt": [0.0, 0.0, 0.0],
         "cost": [0.0, -0.2, -0.3],
     }
 
@@ -54,6 +55,18 @@ def test_what_sticks_is_in_proportion_to_the_pace() -> None:
     np.testing.assert_allclose(sticks[:, 1], [0.9 * 2.0, 0.9 * 0.1])
     with pytest.raises(InvalidInputError, match="least_pace == 0"):
         advantage(least_pace=0.0)
+
+
+def test_doubt_is_taken_off_whichever_way_an_objective_is_weighed() -> None:
+    """0.2 at once and 0.1 later of any message; the channel is 0.3 and 0.5 more uncertain. x = 2, a pace of 3."""
+    doubt = np.array([[[0.2, 0.0, 0.3]], [[0.1, 0.0, 0.5]]])
+    uncertain = advantage(doubt=doubt, pace=np.array([1.0, 1.0]), weights=np.array([-2.0]))
+    x, candidates = np.array([[2.0]]), np.array([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    told = uncertain.terms(x, candidates)["doubt"][0]
+    np.testing.assert_allclose(told, [0.0, -0.9 * 2 * (0.2 + 3 * 0.1), -0.9 * 2 * (0.5 + 3 * 0.6)])
+    np.testing.assert_allclose(uncertain.terms(x, candidates, np.array([1.0]))["doubt"][0], told / 2)
+    with pytest.raises(InvalidInputError, match=r"doubt.shape == \(1, 1, 3\)"):
+        advantage(doubt=doubt[:1])
 
 
 def test_an_open_channel_is_never_worth_less_than_a_closed_one_and_closing_it_has_its_own_weight() -> None:
@@ -131,6 +144,20 @@ def test_what_sticks_decides_where_clicks_mislead(rng) -> None:
     assert "reach-not-identified" in learner.report["warnings"]
     # Asked for clicks alone, it sends what is clicked: the weights are a dial.
     assert (dataset_probs(policy, data, weights=np.array([1.0, 0.0]))[:, 1] > 0.5).mean() > 0.9
+
+
+def test_caution_keeps_nearer_to_how_often_the_log_sent(rng) -> None:
+    """Forty users leave open what messages do; the log sent two times in three."""
+    data, sent = journeys(40, 14, rng), {}
+    idle = replace(data, reward=np.column_stack([data.reward[:, 0], rng.normal(size=data.n)]))
+    for caution in (0.0, 2.0):
+        learner = make("structured", epsilon=0.0, caution=caution)
+        policy = learner.fit(idle, weights={"paid": 1.0}, rng=np.random.default_rng(5))
+        sent[caution] = (dataset_probs(policy, idle)[:, 1:].sum(axis=1) > 0.5).mean()
+        assert abs(learner.report["settings"]["standard errors taken off"]) <= caution
+    assert abs(sent[2.0] - 2 / 3) < abs(sent[0.0] - 2 / 3)
+    with pytest.raises(InvalidInputError, match="caution == -1"):
+        make("structured", caution=-1)
 
 
 def test_what_is_rare_gets_the_share_of_the_effect_on_the_rest_that_is_sure(rng) -> None:

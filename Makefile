@@ -26,6 +26,8 @@ export PYTHONUNBUFFERED = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 export RAY_USAGE_STATS_ENABLED = 0
+# Bytecode is kept wherever this runs: a run and the tests are many processes, and each would compile anew what it imports.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help setup run loop serve monitor test check format bench images manifests crds compile lock docs clean
 

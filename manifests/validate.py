@@ -34,6 +34,8 @@ CUSTOM_GROUPS = ("ray.io", "serving.kserve.io", "pipelines.kubeflow.org", "kubef
 IMAGE = re.compile(r"^[a-z0-9./-]+(:[a-zA-Z0-9._-]+|@sha256:[0-9a-f]{64})$")
 
 Resource = dict[str, Any]
+#: The same documents, several times as fast where PyYAML was built with libyaml.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def overlays() -> list[str]:
@@ -52,7 +54,7 @@ def render(overlay: str) -> list[Resource]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"manifests/overlays/{overlay} cannot be rendered:\n{done.stderr.strip()}")
-    return [resource for resource in yaml.safe_load_all(done.stdout) if resource]
+    return [resource for resource in yaml.load_all(done.stdout, Loader=LOADER) if resource]
 
 
 def crd_folder() -> Path | None:
@@ -66,7 +68,7 @@ def load_crds(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """(apiVersion, kind) → OpenAPI schema of each custom resource that the definitions serve."""
     schemas = {}
     for path in sorted(folder.glob("*.yaml")):
-        for document in yaml.load_all(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        for document in yaml.load_all(path.read_text(), Loader=LOADER):
             if not document or document.get("kind") != "CustomResourceDefinition":
                 continue
             spec = document["spec"]

@@ -88,7 +88,7 @@ def test_item_groups_match_between_the_logs(folders):
         assert pd.factorize(raw[f"item_feature_{i}"])[0].tolist() == pd.factorize(ours[i])[0].tolist()
 
 
-@pytest.mark.parametrize(("behaviour", "campaign"), LOGS)
+@pytest.mark.parametrize(("behaviour", "campaign"), [("random", "men"), ("bts", "all")])  # each word once
 def test_the_wheel_holds_the_same_rows(folders, wheel, behaviour, campaign):
     ours = load("open-bandit", wheel, behaviour=behaviour, campaign=campaign)
     theirs = load("open-bandit", folders["open-bandit"], behaviour=behaviour, campaign=campaign)

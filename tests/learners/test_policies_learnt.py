@@ -63,14 +63,14 @@ def test_one_message_that_is_best_for_everyone_is_sent_to_everyone(world, rng) -
     same = replace(world, taste=np.zeros((1, 3, 12)), own=np.array([[0.0, 0.6, 0.3]]))
     best = int(np.argmax(same.own[0]))
     for seed in range(3):
-        data = same.log(N, np.random.default_rng(seed))
+        data = same.log(N // 2, np.random.default_rng(seed))
         policy = make("doubly-robust", epsilon=0.0, model_penalties=[100.0]).fit(data, rng=rng)
         assert dataset_probs(policy, data)[:, best].mean() > 0.97
         assert same.best()[0] - same.value(policy)[0] < 0.003
 
 
 def test_network_sees_what_bilinear_models_cannot(curved, rng) -> None:
-    data = curved.log(12_000, rng)
+    data = curved.log(4000, rng)
     gains = {name: share_of_best(curved, make(name, epsilon=0.0).fit(data, rng=rng)) for name in ("linear", "neural")}
     assert gains["neural"] > 0.7 > 0.5 > gains["linear"]
 
@@ -83,7 +83,7 @@ def test_right_propensities_make_up_for_a_wrong_model(tilted, world, rng) -> Non
         z = np.exp(0.7 * x @ np.linspace(-1, 1, 20).reshape(4, 5))
         return 0.8 * z / z.sum(axis=1, keepdims=True) + 0.2 / 5
 
-    data = world.log(2 * N, rng, probs if tilted else None)
+    data = world.log(N, rng, probs if tilted else None)
     learner = make("doubly-robust", epsilon=0.0, model_penalties=[1e9])
     assert share_of_best(world, learner.fit(data, rng=rng)) > 0.8
 
@@ -120,7 +120,7 @@ def test_weights_at_run_time_turn_the_choice(name, two_objectives, rng) -> None:
 
 
 def test_weights_in_training_are_what_is_optimised(two_objectives, rng) -> None:
-    data = two_objectives.log(4000, rng)
+    data = two_objectives.log(2000, rng)
     for j, name in enumerate(data.objectives):
         learner = make("doubly-robust", epsilon=0.0, model_penalties=[30.0])
         policy = learner.fit(data, weights={name: 2.0}, rng=rng)

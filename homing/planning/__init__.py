@@ -9,6 +9,7 @@ from homing.planning.pacing import FixedPrices, MirrorDescent, Pacer, RemainingR
 from homing.planning.priced_budget import PricedBudget
 from homing.planning.prices import Prices
 from homing.planning.prices_file import load_prices, save_prices
+from homing.planning.returns import Returns, estimate_returns
 
 if TYPE_CHECKING:
     from homing.planning.plan import InfeasibleFloorsError, LimitUse, Plan, PriorityClass, UnmetFloorsError
@@ -42,11 +43,13 @@ __all__ = [
     "ProblemFile",
     "RemainingRatio",
     "Replay",
+    "Returns",
     "StreamedPlan",
     "Sweep",
     "UnmetFloorsError",
     "UserOffsets",
     "VolumePlan",
+    "estimate_returns",
     "load_prices",
     "opportunities",
     "plan_from_file",

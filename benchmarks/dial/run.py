@@ -60,6 +60,12 @@ def dial_rows(found: Sequence[Dialled]) -> list[tuple[str, ...]]:
     return rows
 
 
+def lived_by(found: Sequence[Dialled]) -> str:
+    """How many users live with each log's policy."""
+    users = [each.lived[DIALLED[0]].whole.df + 1 for each in found]
+    return f"{users[0]:,}" if len(set(users)) == 1 else ", ".join(f"{each:,}" for each in users)
+
+
 def _signed(item: Estimate, better: float) -> Estimate:
     return item if better > 0 else item.negated()
 
@@ -101,7 +107,7 @@ def result(
         [
             "## The dial",
             f"`{args.learner}` on {len(found)} logs of `MessagingWorld` (28 days, {args.users:,} users), trained once "
-            f"at the owner's weights. Then one weight at a time is multiplied, at run time; {args.judged:,} other "
+            f"at the owner's weights. Then one weight at a time is multiplied, at run time; {lived_by(found)} other "
             f"users live with the policy for {LIVED_DAYS} days under each setting, on common random numbers. Means a "
             "user, the change from the first factor to the last with its 95 % interval, and messages a user under "
             "these two; a step is from one factor to the next. Surely: beyond the paired interval that is 95 % for all "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.learners.action_centred import CentredSums
 from homing.learners.doubts import Offered, steadied
 from homing.learners.examination import Examined
 from homing.learners.examples import user_folds
@@ -20,9 +19,8 @@ from homing.learners.gains import added_values
 from homing.learners.lasting import Pace, end_of, pace_of, sequel
 from homing.learners.learner import objective_weights, whole_number
 from homing.learners.logistic import fit_chances
-from homing.learners.rare_effects import sure_shares
-from homing.learners.shrinkage import FREE, Shrunk, shrunk
 from homing.learners.state_values import fit_values
+from homing.learners.told_effects import Terms, Told, told_effects
 from homing.learners.transitions import MICROSECONDS_PER_DAY, Gaps
 from homing.log import LoggedDataset
 from homing.policies import Effects, EpsilonGreedyPolicy, GreedyPolicy, LinearRewardModel, Policy, StructuredAdvantage
@@ -41,8 +39,6 @@ CAUTION = 0.25
 RARE = 0.005
 #: Parts of each fold, at most, by whose differences it is told how sure a share is.
 PARTS = 10
-#: Chance that noise passes for a share, over all rare objectives and both effects.
-FALSE_SHARE = 0.05
 
 
 class Structured:
@@ -153,10 +149,10 @@ class Structured:
         counted = _followed(dataset, self.tail_days) & _stays(dataset, heads)
         pace = _pace(dataset, came.promised, np.where(often, w, 0.0))
         each = pace.of(dataset.context)
-        terms = _Terms.of(dataset, columns, [*models, response])
+        terms = Terms.of(dataset, columns, [*models, response])
         offered = Offered.of(dataset, columns, response, terms.maps[-1], rng)
         now, sticks = (
-            _told(dataset, terms, outcome, precision * counted, part, models * parts, w, often, rare, offered)
+            told_effects(dataset, terms, outcome, precision * counted, part, models * parts, w, often, rare, offered)
             for outcome, precision in (
                 (came.at_once, 1.0 / each),
                 (came.later / np.maximum(each * came.exposure, 1e-12)[:, None], each * came.exposure),
@@ -254,8 +250,8 @@ def _warnings(
     dataset: LoggedDataset,
     channels: NDArray[np.int64],
     rare: NDArray[np.bool_],
-    now: _Told,
-    sticks: _Told,
+    now: Told,
+    sticks: Told,
 ) -> dict[str, str]:
     """Terms and objectives that the log cannot tell, by name."""
     out = {}
@@ -334,102 +330,6 @@ def _pace(dataset: LoggedDataset, promised: FloatArray, weights: FloatArray) -> 
     if ((dataset.reward @ weights) < 0).any() or not (dataset.reward @ weights).any():
         return Pace.constant(dataset.context.shape[1])
     return pace_of(dataset.context, promised @ weights)
-
-
-@dataclass(frozen=True, eq=False)
-class _Terms:
-    """What effects are regressed on: combinations (f, q) of the columns of `CentredSums`, a fold's models each, then
-    those of all users; the group of each combination, see `homing.learners.shrinkage`."""
-
-    maps: tuple[FloatArray, ...]
-    group: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, dataset: LoggedDataset, channels: NDArray[np.int64], responses: Sequence[LinearRewardModel]) -> _Terms:
-        d, c = dataset.context.shape[1], dataset.candidates.shape[2]
-        width = 1 + d + c
-        numbers = _numbers(dataset)
-        # Without an encoder nobody knows which columns are numbers: each is a part of the fit, and told by itself.
-        rest = np.setdiff1d(np.arange(c), channels if dataset.encoder is None else np.append(numbers, channels))
-        free = [0, *(1 + d + channels), width]
-        picked = np.array([*free, *(1 + d + rest), *range(1, 1 + d)], dtype=np.int64)
-        group = np.concatenate([np.full(1 + len(free), FREE), np.zeros(len(rest)), np.ones(d)]).astype(np.int64)
-        maps = []
-        for response in responses:
-            fit = np.zeros((2 * width, 1))
-            fit[1 + d + numbers, 0] = response.candidate[0, numbers]
-            maps.append(np.concatenate([fit, np.eye(2 * width)[:, picked]], axis=1))
-        return cls(tuple(maps), group)
-
-
-def _numbers(dataset: LoggedDataset) -> NDArray[np.int64]:
-    """Candidate columns that are numbers; all of them without an encoder."""
-    if dataset.encoder is None:
-        return np.arange(dataset.candidates.shape[2])
-    names = dataset.encoder.candidate_names
-    found = [names.index(field.name) for field in dataset.encoder.candidate if field.kind == "number" and field.scale]
-    return np.array(found, dtype=np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class _Told:
-    theta: FloatArray
-    share: FloatArray
-    identified: NDArray[np.bool_]
-    error: FloatArray
-
-
-def _told(
-    dataset: LoggedDataset,
-    terms: _Terms,
-    outcome: FloatArray,
-    precision: FloatArray,
-    part: NDArray[np.int64],
-    models: Sequence[LinearRewardModel],
-    weights: FloatArray,
-    often: NDArray[np.bool_],
-    rare: NDArray[np.bool_],
-    offered: Offered,
-) -> _Told:
-    """Effects on each objective, θ (f, m): of those that happen often by themselves, of rare ones by a share; and their
-    standard errors by channel (m, 1 + c).
-
-    Parts (n,) are of users, one fold after the other in turn; models are each part's, that of its fold.
-    """
-    parts, folds, m = len(models), len(terms.maps) - 1, len(weights)
-    rows = precision > 0
-    if not rows.any():  # nobody comes back
-        f = len(terms.maps[-1])
-        nothing = np.zeros((m, 1 + dataset.candidates.shape[2]))
-        return _Told(np.zeros((f, m)), np.zeros(m), np.zeros(f, dtype=bool), nothing)
-    sums = CentredSums.of(dataset, outcome, part, parts, precision=precision, responses=models)
-    sums.check()
-    noise = precision[rows] @ outcome[rows] ** 2 / max(int(rows.sum()), 1)
-    fold = np.arange(parts) % folds
-    maps = np.stack(terms.maps[:-1])[fold]
-    gram = np.einsum("pfq,pfg,pgr->pqr", maps, sums.gram, maps, optimize=True)
-    moment = np.einsum("pfq,pfm->pqm", maps, sums.moment)
-
-    def solve(which: NDArray[np.bool_]) -> dict[int, Shrunk]:
-        left, right = gram[which].sum(axis=0), moment[which].sum(axis=0)
-        return {
-            int(i): shrunk(left, right[:, i], float(noise[i]), terms.group) for i in np.flatnonzero(often & (noise > 0))
-        }
-
-    def mattering(told: dict[int, Shrunk]) -> FloatArray:
-        return sum((weights[i] * each.theta for i, each in told.items()), np.zeros(gram.shape[1]))
-
-    told, share = solve(np.ones(parts, dtype=bool)), np.zeros(m)
-    theta, error = np.zeros((gram.shape[1], m)), np.zeros((m, 1 + dataset.candidates.shape[2]))
-    for i, each in told.items():
-        theta[:, i], error[i] = each.theta, offered.errors(each)
-    if rare.any():
-        others = np.stack([mattering(solve(fold != number)) for number in range(folds)])[fold]
-        level = 1.0 - FALSE_SHARE / (2 * int(rare.sum()))
-        share[rare] = sure_shares(gram, moment[:, :, rare], others, level)
-        theta += mattering(told)[:, None] * share
-        error += np.abs(share)[:, None] * (np.abs(np.where(often, weights, 0.0)) @ error)
-    return _Told(terms.maps[-1] @ theta, share, sums.identified, error)
 
 
 def _effects(theta: FloatArray, d: int) -> Effects:

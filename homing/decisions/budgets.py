@@ -186,13 +186,11 @@ class Account:
         out = np.zeros((len(rows), width))
         for j, i in enumerate(rows):
             period = self._periods[i]
-            came, now = self._requests[period], self._slices[i]
             signed = pacer.signed(
                 prices,
                 elapsed=prices.elapsed(self._times[i]),
-                requests=float(came.sum()),
+                requests=self._requests[period],
                 used=self._used[period],
-                recent=float(came[max(0, now - 1) : now + 1].sum()),
             )
             self._signed[i] = signed
             out[j, : len(self._uses[i])] = self._uses[i] @ signed

@@ -1,7 +1,7 @@
 """Prices that follow what is used up, so that budgets last the day when traffic is not as forecast. NumPy alone.
 
-Every pacer is a pure function of what the ledger knows: how far the horizon is, how many requests came, in all and of
-late, what is used. It keeps no state of its own, so that any number of deciders on one ledger agree, and a restart
+Every pacer is a pure function of what the ledger knows: how far the horizon is, how many requests came in each part of
+it, what is used. It keeps no state of its own, so that any number of deciders on one ledger agree, and a restart
 forgets nothing.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,8 +20,8 @@ from homing.errors import InvalidInputError, describe
 from homing.planning.prices import Prices
 
 FloatArray = NDArray[np.float64]
-#: The logarithm of a price moves at most so far from the planned one.
-MOST = math.log(1e3)
+#: The logarithm of a price moves at most so far from the planned one; with what all budgets share, so far.
+MOST, MOST_TOGETHER = math.log(1e3), 2.0
 #: Requests are counted by so many slices of the horizon, of equal expected traffic. Of late means: since the slice
 #: before the present one began.
 SLICES = 24
@@ -34,21 +35,18 @@ class Pacer(Protocol):
         >>> from datetime import UTC, datetime
         >>> from homing.planning import PricedBudget
         >>> prices = Prices((PricedBudget("push", 100, 0.5),), datetime(2026, 11, 23, tzinfo=UTC))
-        >>> FixedPrices().signed(prices, elapsed=0.5, requests=0.0, used=np.array([80.0])).tolist()
+        >>> FixedPrices().signed(prices, elapsed=0.5, requests=np.zeros(SLICES), used=np.array([80.0])).tolist()
         [0.5]
     """
 
-    def signed(
-        self, prices: Prices, *, elapsed: float, requests: float, used: FloatArray, recent: float | None = None
-    ) -> FloatArray:
+    def signed(self, prices: Prices, *, elapsed: float, requests: FloatArray, used: FloatArray) -> FloatArray:
         """Prices (b,), negative for the subsidies of floors.
 
         Args:
             prices: as planned.
             elapsed: share of the expected traffic that should have come by now, in [0, 1].
-            requests: those that came.
+            requests: (SLICES,), those that came in each slice of the horizon.
             used: (b,), units of each budget.
-            recent: requests that came since `since(elapsed)`; None where that is not known: as if they came evenly.
         """
         ...
 
@@ -71,9 +69,7 @@ def since(elapsed: float) -> float:
 class FixedPrices:
     """The planned prices all day: best where traffic is as forecast, and where budgets are large."""
 
-    def signed(
-        self, prices: Prices, *, elapsed: float, requests: float, used: FloatArray, recent: float | None = None
-    ) -> FloatArray:
+    def signed(self, prices: Prices, *, elapsed: float, requests: FloatArray, used: FloatArray) -> FloatArray:
         """See `Pacer.signed`."""
         return prices.signed
 
@@ -98,9 +94,7 @@ class MirrorDescent:
     def __post_init__(self) -> None:
         check_positive("step", self.step)
 
-    def signed(
-        self, prices: Prices, *, elapsed: float, requests: float, used: FloatArray, recent: float | None = None
-    ) -> FloatArray:
+    def signed(self, prices: Prices, *, elapsed: float, requests: FloatArray, used: FloatArray) -> FloatArray:
         """See `Pacer.signed`."""
         expected = np.maximum(prices.expected, 1e-9)
         ahead = np.clip(self.step * (used / expected - elapsed), -MOST, MOST)
@@ -113,23 +107,26 @@ class RemainingRatio:
     r"""What is left of each budget, against what the rest of the horizon is expected to use, sets its price.
 
     The tightness of a budget is t = ln(needed / left), with needed = expected · (requests still to come / those of the
-    forecast, `still_to_come`). At forecast pace it is 0 all day. Two things answer to it:
+    forecast, `still_to_come`). At forecast pace it is 0 all day. Three things answer to it:
 
-    - what is common to all budgets, T = Σ w t with weights by price · limit: the planned prices for exp(common · T)
-      times the traffic, from `Prices.schedule`;
+    - what the traffic explains, T₀, the tightness if all budgets had been used as planned for the requests that came
+      (`as_planned`): the planned prices for exp(T₀) times the traffic, from `Prices.schedule`;
+    - what is common to all budgets beyond that, T − T₀ with T = Σ w t and weights by price · limit: all prices move by
+      exp(common · (T − T₀)). Where more is used than the traffic explains, values are higher than forecast;
     - what is a budget's own, t − T: its price moves by exp(own · (t − T) / κ), which is what makes use fit where it
       answers to the price with elasticity κ; with a scale v added before and taken off after, so that prices can leave
       and reach 0.
 
-    It is the dual of what remains, solved anew at each request from what the plan knows of it (certainty-equivalent
-    control: Gallego and van Ryzin 1994, Management Science 40:8, section 5; Li and Ye 2022, "Online Linear
-    Programming: Dual Convergence, New Algorithms, and Regret Bounds", Operations Research 70:5, algorithm 3, whose
-    regret grows with the logarithm of the number of requests where traffic is as forecast).
+    The first and the last are the dual of what remains, solved anew at each request from what the plan knows of it
+    (certainty-equivalent control: Gallego and van Ryzin 1994, Management Science 40:8, section 5; Jasin and Kumar 2012,
+    "A Re-Solving Heuristic with Bounded Revenue Loss for Network Revenue Management with Customer Choice", Mathematics
+    of Operations Research 37:2; Li and Ye 2022, "Online Linear Programming: Dual Convergence, New Algorithms, and
+    Regret Bounds", Operations Research 70:5, algorithm 3). The one between is mirror descent's step, on all at once.
 
     When it is wrong to use: with budgets of a few units, which no price divides evenly.
 
     Attributes:
-        common: how strongly the common part answers; more than 1 also meets values that are not as planned.
+        common: how strongly all prices answer to use that the traffic does not explain.
         own: how strongly a budget's own part answers.
         returns: in [0, 1), chance that requests which are missing, or came early, are made up for later in the horizon.
             Near 0 where days differ in size, near 1 where they differ in when requests come; the default is for those
@@ -140,9 +137,9 @@ class RemainingRatio:
         scale: v in units of `Prices.value_scale`.
     """
 
-    common: float = 1.1
+    common: float = 3.0
     own: float = 1.0
-    returns: float = 0.55
+    returns: float = 0.3
     spread: float = 0.4
     prior: float = 100.0
     scale: float = 0.1
@@ -191,24 +188,58 @@ class RemainingRatio:
         share = odds / (1.0 + odds)
         return rest * math.exp(share * math.log(made_up) + (1.0 - share) * math.log(late))
 
-    def signed(
-        self, prices: Prices, *, elapsed: float, requests: float, used: FloatArray, recent: float | None = None
-    ) -> FloatArray:
+    def as_planned(self, forecast: float, *, elapsed: float, requests: FloatArray) -> tuple[float, float]:
+        """Requests that are still to come, as a share of the forecast; and the share of the budgets that would be left.
+
+        Each slice is taken to have used what its requests are of all that were left then, by `still_to_come` at its
+        end.
+
+        Args:
+            forecast: requests of the whole horizon.
+            elapsed: share of the forecast's that should have come.
+            requests: (SLICES,), those that came.
+
+        Example:
+            >>> found = RemainingRatio().as_planned(2400.0, elapsed=0.25, requests=np.repeat([100.0, 0.0], [6, 18]))
+            >>> np.round(found, 9).tolist()
+            [0.75, 0.75]
+        """
+        now = slice_of(elapsed)
+        came = tuple(requests[: now + 1].tolist())
+        left = _left_before(self, forecast, came[:now])
+        rest = self.still_to_come(forecast, elapsed=elapsed, requests=math.fsum(came), recent=math.fsum(came[-2:]))
+        return rest, left * _kept(rest * forecast, came[now])
+
+    def signed(self, prices: Prices, *, elapsed: float, requests: FloatArray, used: FloatArray) -> FloatArray:
         """See `Pacer.signed`."""
-        forecast = math.fsum(prices.traffic)
-        needed = prices.expected * self.still_to_come(forecast, elapsed=elapsed, requests=requests, recent=recent)
+        rest, left_as_planned = self.as_planned(math.fsum(prices.traffic), elapsed=elapsed, requests=requests)
         left = np.maximum(prices.at_most - used, 0.0)
         # Where nothing is left to be used nor to use it, all is as planned.
         tiny = np.finfo(np.float64).tiny
-        tight = np.clip(np.log(np.maximum(needed, tiny)) - np.log(np.maximum(left, tiny)), -MOST, MOST)
+        tight = np.clip(np.log(np.maximum(prices.expected * rest, tiny)) - np.log(np.maximum(left, tiny)), -MOST, MOST)
         together = 0.0
         base = np.abs(prices.signed)
         if prices.schedule:
-            together = float(prices.weights @ np.clip(tight, -2.0, 2.0))
-            base = prices.scheduled(self.common * together)
+            most = MOST_TOGETHER
+            together = float(prices.weights @ np.clip(tight, -most, most))
+            by_traffic = min(most, max(-most, math.log(max(rest, tiny) / max(left_as_planned, tiny))))
+            base = prices.scheduled(by_traffic) * math.exp(self.common * (together - by_traffic))
         apart = np.clip(self.own / prices.elasticity * (tight - together), -MOST, MOST)
         v = self.scale * prices.value_scale
         # A floor that is short of deliveries is "slack": its subsidy must grow, so its sign is turned twice.
         apart = np.where(prices.is_floor, -apart, apart)
         price: FloatArray = np.maximum((base + v) * np.exp(apart) - v, 0.0)
         return np.where(prices.is_floor, -price, price)
+
+
+@lru_cache(maxsize=256)
+def _left_before(pacer: RemainingRatio, forecast: float, came: tuple[float, ...]) -> float:
+    """Share of the budgets that slices which are over left: these change no more, and need not be looked at again."""
+    if not came:
+        return 1.0
+    rest = pacer.still_to_come(forecast, elapsed=len(came) / SLICES, requests=math.fsum(came), recent=came[-1])
+    return _left_before(pacer, forecast, came[:-1]) * _kept(rest * forecast, came[-1])
+
+
+def _kept(rest: float, came: float) -> float:
+    return rest / (rest + came) if came else 1.0

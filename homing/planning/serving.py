@@ -12,7 +12,7 @@ from homing.checks import check_positive, check_shape
 from homing.errors import InvalidInputError, describe
 from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray, Layout, lay_out
-from homing.planning.pacing import Pacer, RemainingRatio, since
+from homing.planning.pacing import SLICES, Pacer, RemainingRatio
 from homing.planning.prices import Prices
 from homing.planning.problem import PlanningProblem
 from homing.planning.solver import solve
@@ -105,13 +105,15 @@ def replay(
     rows = layout.rows
     used, stopped = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
     first = np.full(len(rows), -1, dtype=np.int64)
+    # The first and the last request of each slice of the horizon.
+    edges = np.concatenate([[0], np.searchsorted(clock, np.arange(1, SLICES) / SLICES), [n]])
     value, sent = 0.0, 0
     path = []
     for begin in range(0, n, length):
         end = min(n, begin + length)
         now = float(clock[begin])
-        recent = float(begin - np.searchsorted(clock, since(now)))
-        signed = pace.signed(prices, elapsed=now, requests=float(begin), used=used[rows.of_limit], recent=recent)
+        came = np.diff(np.minimum(edges, begin)).astype(np.float64)
+        signed = pace.signed(prices, elapsed=now, requests=came, used=used[rows.of_limit])
         path.append((begin / n, tuple(signed.tolist())))
         more, count = serve(
             layout.offsets, layout.value, layout.cell, layout.costs, begin, end, rows.tables(_of_rows(layout, signed)),

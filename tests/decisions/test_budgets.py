@@ -121,13 +121,13 @@ def test_one_batch_does_not_exceed_what_is_left(make_service, artifact, budgets_
         assert tx.used(budgets.prices.period(made[0].decided_at)) == {part: 10.0, "push": 2.0, "risk": 1.0}
 
 
-def test_a_pacer_is_told_what_came_in_all_and_of_late(make_service, artifact, request_of, now):
-    """Slices of an even day are hours: of late is since the hour before the present one began."""
+def test_a_pacer_is_told_what_came_in_each_slice(make_service, artifact, request_of, now):
+    """Slices of an even day are hours."""
     told = []
 
     class Listens:
-        def signed(self, prices, *, elapsed, requests, used, recent=None):
-            told.append((elapsed, requests, recent))
+        def signed(self, prices, *, elapsed, requests, used):
+            told.append((elapsed, requests[:4].tolist(), requests[4:].sum()))
             return prices.signed
 
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -137,7 +137,10 @@ def test_a_pacer_is_told_what_came_in_all_and_of_late(make_service, artifact, re
         make_service(policy=artifact(policy=GreedyPolicy(Scores())), budgets=budgets, clock=lambda at=at: at).decide(
             request_of("u", n=1)
         )  # fmt: skip
-    assert told == [(0.5 / 24, 0, 0), (1.25 / 24, 1, 1), (1.75 / 24, 2, 2), (2.5 / 24, 3, 2), (0.25, 4, 0)]
+    assert told == [
+        (0.5 / 24, [0, 0, 0, 0], 0), (1.25 / 24, [1, 0, 0, 0], 0), (1.75 / 24, [1, 1, 0, 0], 0),
+        (2.5 / 24, [1, 2, 0, 0], 0), (0.25, [1, 2, 1, 0], 0),
+    ]  # fmt: skip
 
 
 def test_many_deciders_share_one_budget(tmp_path, artifact, budgets_of, request_of, now):

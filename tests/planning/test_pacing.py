@@ -25,9 +25,14 @@ from homing.planning import (
     replay,
     solve,
 )
-from homing.planning.pacing import since
+from homing.planning.pacing import SLICES, since, slice_of
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def came(elapsed, rate=1.0):
+    """Requests in each slice, of a forecast of 1,000 times a steady rate."""
+    return 1000.0 * rate * np.diff(np.minimum(np.arange(SLICES + 1) / SLICES, elapsed))
 
 
 def prices_of(*budgets, **keys):
@@ -41,19 +46,19 @@ PACERS = {"mirror": MirrorDescent(), "remaining": RemainingRatio()}
 @pytest.mark.parametrize("pacer", PACERS.values(), ids=PACERS)
 def test_at_forecast_pace_prices_are_the_planned_ones(pacer):
     for share in (0.0, 0.3, 0.9):
-        got = pacer.signed(ONE, elapsed=share, requests=1000 * share, used=np.array([100 * share]))
+        got = pacer.signed(ONE, elapsed=share, requests=came(share), used=np.array([100 * share]))
         assert got == pytest.approx([0.5])
 
 
 @pytest.mark.parametrize("pacer", PACERS.values(), ids=PACERS)
 def test_use_ahead_of_pace_raises_and_behind_it_lowers_the_price(pacer):
-    ahead = pacer.signed(ONE, elapsed=0.5, requests=500, used=np.array([60.0]))
-    behind = pacer.signed(ONE, elapsed=0.5, requests=500, used=np.array([40.0]))
+    ahead = pacer.signed(ONE, elapsed=0.5, requests=came(0.5), used=np.array([60.0]))
+    behind = pacer.signed(ONE, elapsed=0.5, requests=came(0.5), used=np.array([40.0]))
     assert behind[0] < 0.5 < ahead[0]
     # A floor that is ahead needs less of a subsidy.
     floor = prices_of(PricedBudget("f", 100, 0.5, floor=True))
-    ahead = pacer.signed(floor, elapsed=0.5, requests=500, used=np.array([60.0]))
-    behind = pacer.signed(floor, elapsed=0.5, requests=500, used=np.array([40.0]))
+    ahead = pacer.signed(floor, elapsed=0.5, requests=came(0.5), used=np.array([60.0]))
+    behind = pacer.signed(floor, elapsed=0.5, requests=came(0.5), used=np.array([40.0]))
     assert behind[0] < -0.5 < ahead[0] <= 0
 
 
@@ -65,17 +70,19 @@ def test_mirror_descent_is_its_own_recursion():
         unit = float(rng.random() < 0.14)
         price *= math.exp(-step / 100 * (100 / 1000 - unit))
         used += unit
-    got = MirrorDescent(step).signed(ONE, elapsed=0.4, requests=400, used=np.array([used]))
+    got = MirrorDescent(step).signed(ONE, elapsed=0.4, requests=came(0.4), used=np.array([used]))
     assert got == pytest.approx([price])
 
 
 def test_the_remaining_ratio_by_hand():
     """40 left where 50 are needed: t = ln 1.25, elasticity 2 gives (0.5 + 0.1) · √1.25 − 0.1."""
     one = prices_of(PricedBudget("b", 100, 0.5, elasticity=2.0))
-    got = RemainingRatio().signed(one, elapsed=0.5, requests=500, used=np.array([60.0]))
+    got = RemainingRatio().signed(one, elapsed=0.5, requests=came(0.5), used=np.array([60.0]))
     assert got == pytest.approx([0.6 * math.sqrt(1.25) - 0.1])
     # Twice the traffic, which goes on: needed = 100, up to the prior.
-    twice = RemainingRatio(prior=1e-9, returns=0.0).signed(one, elapsed=0.5, requests=1000, used=np.array([50.0]))
+    twice = RemainingRatio(prior=1e-9, returns=0.0).signed(
+        one, elapsed=0.5, requests=came(0.5, 2.0), used=np.array([50.0])
+    )
     assert twice == pytest.approx([0.6 * math.sqrt(2.0) - 0.1])
 
 
@@ -120,27 +127,50 @@ def test_requests_that_were_fewer_or_early_are_less_likely_to_be_made_up_for_as_
     assert last == pytest.approx(0.001 * rate, rel=2e-2)
 
 
-def test_what_budgets_share_moves_them_along_the_schedule():
-    """Both are used up so far that t = ln 1.25: T = t, and the schedule at 1.25³ of the traffic is the price."""
-    schedule = ((1.0, (0.5, 0.2)), (1.25**3, (0.8, 0.6)), (10.0, (2.0, 2.0)))
-    two = prices_of(PricedBudget("a", 100, 0.5), PricedBudget("b", 10, 0.2), schedule=schedule)
-    got = RemainingRatio(common=3.0).signed(two, elapsed=0.5, requests=500, used=np.array([60.0, 6.0]))
-    assert got == pytest.approx([0.8, 0.6])
+SCHEDULE = ((1.0, (0.5, 0.2)), (1.25, (0.8, 0.6)), (1.3, (0.9, 0.7)), (10.0, (2.0, 2.0)))
+TWO = prices_of(PricedBudget("a", 100, 0.5), PricedBudget("b", 10, 0.2), schedule=SCHEDULE)
+
+
+@pytest.mark.parametrize("common", [1.0, 3.0])
+def test_use_that_traffic_does_not_explain_moves_all_prices_together(common):
+    """Requests come as forecast, and both are used up so far that t = T = ln 1.25."""
+    got = RemainingRatio(common=common).signed(TWO, elapsed=0.5, requests=came(0.5), used=np.array([60.0, 6.0]))
+    assert got == pytest.approx([0.5 * 1.25**common, 0.2 * 1.25**common])
+
+
+@pytest.mark.parametrize("common", [1.0, 3.0])
+def test_use_that_traffic_explains_is_answered_by_the_schedule_alone(common):
+    """30 % more requests all day, half of the budgets used at noon: 0.65 of the forecast are left for the rest."""
+    pacer = RemainingRatio(common=common, returns=0.0, prior=1e-9)
+    assert pacer.as_planned(1000.0, elapsed=0.5, requests=came(0.5, 1.3)) == pytest.approx((0.65, 0.5))
+    got = pacer.signed(TWO, elapsed=0.5, requests=came(0.5, 1.3), used=np.array([50.0, 5.0]))
+    assert got == pytest.approx([0.9, 0.7])
+
+
+def test_what_would_be_left_as_planned_by_hand():
+    """0.7 of the forecast's rate until noon, when half is left, whatever the rate; then 1.3 for an hour, which takes a
+    twelfth of that, as twelve such hours were left."""
+    pacer = RemainingRatio(returns=0.0, prior=1e-9)
+    requests = came(0.5, 0.7) + came(13 / 24, 1.3) - came(0.5, 1.3)
+    rest, left = pacer.as_planned(1000.0, elapsed=13 / 24, requests=requests)
+    assert rest == pytest.approx(1.3 * 11 / 24)
+    assert left == pytest.approx(0.5 * 11 / 12)
 
 
 def test_a_free_budget_gets_a_price_only_when_it_runs_short():
     free = prices_of(PricedBudget("b", 100, 0.0, planned=60))
     at = RemainingRatio().signed
-    assert at(free, elapsed=0.5, requests=500, used=np.array([45.0])) == pytest.approx([0.0])  # 55 left for 30
-    assert at(free, elapsed=0.5, requests=500, used=np.array([80.0]))[0] > 0  # 20 left for 30
+    assert at(free, elapsed=0.5, requests=came(0.5), used=np.array([45.0])) == pytest.approx([0.0])  # 55 left for 30
+    assert at(free, elapsed=0.5, requests=came(0.5), used=np.array([80.0]))[0] > 0  # 20 left for 30
 
 
 @given(st.floats(0, 1), st.floats(0, 1e6), st.floats(0, 1), st.floats(0, 1e6), st.sampled_from(list(PACERS)))
 def test_prices_are_finite_whatever_happened(elapsed, requests, late, used, pacer):
     both = prices_of(PricedBudget("b", 100, 0.5), PricedBudget("f", 0, 0.5, floor=True), PricedBudget("z", 0, 0.0))
-    got = PACERS[pacer].signed(
-        both, elapsed=elapsed, requests=requests, used=np.full(3, used), recent=late * requests
-    )  # fmt: skip
+    each = np.zeros(SLICES)
+    each[0] = requests * (1 - late)
+    each[slice_of(elapsed)] += requests * late
+    got = PACERS[pacer].signed(both, elapsed=elapsed, requests=each, used=np.full(3, used))
     assert np.isfinite(got).all()
     assert got[0] >= 0 >= got[1]
 

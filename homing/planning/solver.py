@@ -87,7 +87,9 @@ def solve(
         return _Search(problem, layout, np.random.default_rng(seed), pool).plan(warm_start)
 
 
-def dual_prices(problem: PlanningProblem, *, seed: int = 0, threads: int = 0) -> FloatArray:
+def dual_prices(
+    problem: PlanningProblem, *, warm_start: NDArray[np.float64] | None = None, seed: int = 0, threads: int = 0
+) -> FloatArray:
     """Prices (b,) at which the dual value is least, signed as in `Plan`: what `solve` finds before it makes a plan.
 
     Where there are few users the plan takes most of the time, and for prices alone it is not needed. Floors that cannot
@@ -95,6 +97,7 @@ def dual_prices(problem: PlanningProblem, *, seed: int = 0, threads: int = 0) ->
 
     Args:
         problem: candidates and limits; priorities are not looked at.
+        warm_start: prices where the search begins, as for `solve`.
         seed: of the samples.
         threads: that pass over candidates; 0 for one a core.
 
@@ -107,7 +110,7 @@ def dual_prices(problem: PlanningProblem, *, seed: int = 0, threads: int = 0) ->
     layout = lay_out(problem)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         search = _Search(problem, layout, np.random.default_rng(seed), pool)
-        _, done = search.minimum(None)
+        _, done = search.minimum(warm_start)
         return search.rounding().of_limits(done.price)
 
 

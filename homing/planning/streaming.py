@@ -28,11 +28,11 @@ from homing.errors import InvalidInputError, describe
 from homing.planning.answers import Answers, within
 from homing.planning.demand import demand_of
 from homing.planning.parts import Part, parts_of
-from homing.planning.plan import LimitUse, UnmetFloorsError
+from homing.planning.plan import LimitUse
 from homing.planning.problem import PlanningProblem
 from homing.planning.problem_file import ProblemFile
 from homing.planning.sharing import shared
-from homing.planning.solver import solve
+from homing.planning.solver import dual_prices
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -151,7 +151,8 @@ def solve_parquet(
     )
     limit = np.array([item.limit for item in sample.limits], dtype=np.float64)
     budget = np.arange(len(limit)) < len(sample.budgets)
-    prices = _prices(within(sample, limit * share), warm_start, threads)
+    # Where a sample's floors cannot be met, prices that come nearest: in the whole they may be.
+    prices = dual_prices(within(sample, limit * share), warm_start=warm_start, threads=threads)
     best: tuple[float, FloatArray, list[dict[str, Any]]] | None = None
     for passes in range(1, PASSES + 1):
         answers = ask(lambda part, p=prices: job.demand(part, p, labels))  # type: ignore[misc]
@@ -165,7 +166,7 @@ def solve_parquet(
             break
         here = demand_of(sample, prices, threads)[1]
         target = np.maximum(here + share * (limit - used), 0.0)
-        prices = _prices(within(sample, target), prices, threads)
+        prices = dual_prices(within(sample, target), warm_start=prices, threads=threads)
     assert best is not None
     bound, prices, answers = best
     local = shared(np.array([answer["used"] for answer in answers]), limit, budget, _counted(sample))
@@ -191,14 +192,6 @@ def solve_parquet(
         passes=passes,
         sample=sample,
     )
-
-
-def _prices(problem: PlanningProblem, warm_start: FloatArray | None, threads: int) -> FloatArray:
-    """Prices of a sample; where its floors are not met those that came nearest: in the whole they may be."""
-    try:
-        return solve(problem, warm_start=warm_start, threads=threads).prices
-    except UnmetFloorsError as error:
-        return error.plan.prices
 
 
 def _misfit(prices: FloatArray, used: FloatArray, limit: FloatArray, budget: NDArray[np.bool_], bound: float) -> float:

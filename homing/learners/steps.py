@@ -112,16 +112,15 @@ def take_steps(
     length, own = loop.round_steps(feed.rows), workers.share(loop.batch_rows)
 
     def visit(piece: Piece, steps: int, total: torch.Tensor) -> None:
-        for pick in torch.randint(len(piece.rows), (steps, own), generator=generator):
+        for rows in piece.rows[torch.randint(len(piece.rows), (steps, own), generator=generator)].to(loop.device):
             net.gradient.zero_()
-            batch = piece.transitions.batch(piece.rows[pick].to(loop.device))
-            loss = problem.loss(net, target, batch, generator)
+            loss = problem.loss(net, target, piece.transitions.batch(rows), generator)
             loss.sum().backward()
             if piece.weight != 1.0:
                 net.gradient.mul_(piece.weight)
             workers.add(net.gradient)
             optimiser.step()
-            total += loss.detach() * piece.weight
+            total.add_(loss.detach(), alpha=piece.weight)
             progress.step += 1
             for period, which in replaced.items():
                 if progress.step % period == 0:

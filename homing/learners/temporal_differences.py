@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -45,13 +46,18 @@ class TemporalDifferences:
     sampled: bool
     bandit: bool
 
+    @cached_property
+    def _conservative(self) -> bool:
+        """Whether any member is: asked once, for on a GPU the answer is waited for."""
+        return bool(self.conservatism.any())
+
     def loss(self, net: Network, target: Network, batch: Batch, generator: torch.Generator) -> torch.Tensor:
         """See `Problem.loss`."""
         told, direction = self._weights(len(batch.action), generator)
         value, taste = net.heads(_seeing(batch.now, told))
         candidates = batch.now.candidates
         wanted = self.wanted(net, target, batch, told, direction)
-        if not self.conservatism.any():
+        if not self._conservative:
             found = value + net.chosen(taste, candidates, batch.action)
             return squared_errors(found - wanted, direction)
         every = net.advantages(taste, candidates)  # (e, b, m, k)
@@ -72,8 +78,10 @@ class TemporalDifferences:
             return reward
         with torch.no_grad():
             seen = _seeing(batch.later, told)
-            action = net.greedy(batch.later, net.heads(seen)[1], direction)
-            value, taste = target.heads(seen)
+            value, taste = net.heads(seen)
+            action = net.greedy(batch.later, taste, direction)
+            if target is not net:
+                value, taste = target.heads(seen)
             future = value + target.chosen(taste, batch.later.candidates, action)
             return reward + discount(self.gamma, batch)[..., None] * future
 

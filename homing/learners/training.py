@@ -180,5 +180,5 @@ def _folders(loop: Loop, *, here: bool) -> Iterator[tuple[Path | None, Path | No
 
 def _digest(loop: Loop, form: Form, members: Sequence[Member], seed: int, key: Callable[[], dict[str, Any]]) -> str:
     shared = {name: getattr(loop, name) for name in ("batch_rows", "patience", "steps", "workers")} | {"seed": seed}
-    what = {**key(), **shared, "form": asdict(form), "members": [asdict(member) for member in members]}
+    what = {**key(), **shared, "layers": form.layers(), "members": [asdict(member) for member in members]}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

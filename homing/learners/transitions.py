@@ -143,7 +143,7 @@ class Candidates:
         """Candidates of some rows, (b, k, c), or (1, k, c) for all."""
         if self.padded is None:
             return torch.from_numpy(self.store[rows.cpu().numpy()]).to(self.device)
-        return self.padded if len(self.padded) == 1 else self.padded[rows]
+        return self.padded if len(self.padded) == 1 else self.padded.index_select(0, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,12 +209,14 @@ class Transitions:
 
     def decisions(self, rows: torch.Tensor) -> Decisions:
         """What was seen at some rows."""
-        eligible = None if self.eligible is None else self.eligible[rows]
-        return Decisions(self.context[rows], self.candidates.rows(rows), eligible)
+        eligible = None if self.eligible is None else self.eligible.index_select(0, rows)
+        return Decisions(self.context.index_select(0, rows), self.candidates.rows(rows), eligible)
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """The transitions that begin at some rows."""
-        return Batch(
-            self.decisions(rows), self.action[rows], self.reward[rows], self.days[rows], self.goes_on[rows],
-            self.decisions(self.next[rows]), None if self.probs is None else self.probs[rows],
-        )  # fmt: skip
+        # index_select, which is three times as fast as rows in brackets.
+        action, reward, days, goes_on, following = (
+            each.index_select(0, rows) for each in (self.action, self.reward, self.days, self.goes_on, self.next)
+        )
+        probs = None if self.probs is None else self.probs.index_select(0, rows)
+        return Batch(self.decisions(rows), action, reward, days, goes_on, self.decisions(following), probs)

@@ -197,7 +197,7 @@ def test_members_of_different_sizes_are_as_alone(rng) -> None:
     alone = Network.new(Form(D, C, M, M, 3, (3, 7)), sizes[:1], [1], np.zeros((1, M)), "cpu")
     with torch.no_grad():
         for which, size in ((net, 7), (alone, 7)):
-            which.layer["heads"][0, :size] = torch.linspace(-1, 1, 7 * (M + M * (C + 3))).view(7, -1)
+            which.layer["heads"][0, :, :size] = torch.linspace(-1, 1, 7 * (M + M * (C + 3))).view(-1, 7)
     x, c = rng.normal(size=(5, D)).astype(np.float32), rng.normal(size=(5, 2, C)).astype(np.float32)
     found = []
     for which in (net, alone):
@@ -206,8 +206,8 @@ def test_members_of_different_sizes_are_as_alone(rng) -> None:
         out.backward()
         found.append(float(out.detach()))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
-    assert not net.layer["first"].grad[0, :, 3:].any()
-    assert not net.layer["second"].grad[0, 3:].any()
+    assert not net.layer["first"].grad[0, 3:].any()
+    assert not net.layer["second"].grad[0, :, 3:].any()
     towers, _, _ = net.towers([0], sizes, np.ones(M))
     assert towers.first.shape == (1, D, 3)
     both, _, _ = net.towers([0, 1], sizes, np.ones(M))

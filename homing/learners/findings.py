@@ -46,7 +46,7 @@ class Ranges:
         low, high: by name: `choices` (1,) eligible candidates of a decision; `reward` (m,); `context` (d,);
             `candidate` and `chosen` (a + b,), codes and numbers of all candidates and of what was chosen; `days` (1,)
             to the user's next decision; `follows` (1,), whether there is one; `silence` (1,), whether chance chose
-            between it and a message.
+            between it and a message; `followed` (m,), rewards of decisions that are not their user's last.
     """
 
     low: dict[str, NDArray[np.float64]]
@@ -72,6 +72,7 @@ class Ranges:
             {name: np.concatenate([edge(array) for array in arrays]) for name, arrays in columns.items()}
             for edge in (_smallest, _largest)
         )
+        low["followed"], high["followed"] = _edges(dataset.reward[follows])
         return cls(low, high)
 
     def merged(self, other: Ranges) -> Ranges:
@@ -137,6 +138,29 @@ class Ranges:
             )
         return out
 
+    def cut_off(self, objectives: Sequence[str], ended: NDArray[np.float64]) -> dict[str, str]:
+        """A warning of objectives that vary, but not in a decision that learners over transitions learn from.
+
+        Such is an end that is known: who churns decides no more, and that last decision is truncated unless the user
+        has been silent for `gone_after_days`.
+
+        Args:
+            objectives: m names.
+            ended: (t, m), rewards of terminal decisions.
+        """
+        low, high = _edges(ended)
+        same = np.minimum(low, self.low["followed"]) == np.maximum(high, self.high["followed"])
+        never = same & ~self._constant("reward")
+        if not never.any():
+            return {}
+        return {
+            "rewards-cut-off": (
+                f"{', '.join(np.array(objectives)[never])}: varies only in users' last decisions, which the log's end "
+                "cuts off and which are left out, so that nothing is learnt of it. Pass a smaller gone_after_days, "
+                "after which a silent user has left."
+            )
+        }
+
     def _constant(self, name: str) -> NDArray[np.bool_]:
         out: NDArray[np.bool_] = self.low[name] == self.high[name]
         return out
@@ -157,6 +181,11 @@ def silence_by_chance(dataset: LoggedDataset) -> NDArray[np.bool_]:
         return out
     silent: NDArray[np.bool_] = (dataset.action == 0) & (dataset.propensity < 1.0)
     return silent
+
+
+def _edges(reward: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Smallest and largest of each column; of no rows, what leaves others' as they are."""
+    return reward.min(axis=0, initial=np.inf), reward.max(axis=0, initial=-np.inf)
 
 
 def _smallest(array: NDArray[Any]) -> NDArray[np.float64]:

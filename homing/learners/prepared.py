@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from homing.errors import InvalidInputError, describe
 from homing.learners.examples import seed_of, validation_rows
 from homing.learners.feeds import Feed, InMemory, OnDisk, Stored
-from homing.learners.findings import findings
+from homing.learners.findings import Ranges
 from homing.learners.learner import objective_weights
 from homing.learners.training import Loop
 from homing.learners.transitions import Gaps, Transitions
@@ -69,7 +69,9 @@ class Prepared:
         """Look at the log and split its users."""
         importance = objective_weights(dataset, weights)
         gaps = Gaps.of(dataset, gone_after_days)
-        warnings = findings(dataset, importance, gaps)
+        ranges = Ranges.of(dataset, gaps)
+        warnings = ranges.findings(dataset.objectives, importance)
+        warnings |= ranges.cut_off(dataset.objectives, dataset.reward[gaps.terminal])
         for name, text in warnings.items():
             logger.warning("%s: %s", name, text)
         held = validation_rows(dataset.user, validation_share, rng)

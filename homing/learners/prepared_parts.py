@@ -71,15 +71,18 @@ class PreparedParts:
             raise InvalidInputError(describe("parts", count, "must be >= 2", "Write the log in more parts."))
         importance = objective_weights(parts, weights)
         seen = _Seen.of(parts)
-        warnings = seen.ranges.findings(parts.objectives, importance)
-        for name, text in warnings.items():
-            logger.warning("%s: %s", name, text)
         gone = seen.gone_after_days() if gone_after_days is None else gone_after_days
         if not seen.longest.size:
             gone = -1.0
+        cut = [(seen.ends_at - last) / MICROSECONDS_PER_DAY <= gone for last in seen.last]
+        ended = np.concatenate([reward[~each] for reward, each in zip(seen.last_reward, cut, strict=True)])
+        warnings = seen.ranges.findings(parts.objectives, importance)
+        warnings |= seen.ranges.cut_off(parts.objectives, ended)
+        for name, text in warnings.items():
+            logger.warning("%s: %s", name, text)
         order = rng.permutation(count).tolist()
         held = min(max(round(validation_share * count), 1), count - 1)
-        truncated = [int(((seen.ends_at - last) / MICROSECONDS_PER_DAY <= gone).sum()) for last in seen.last]
+        truncated = [int(each.sum()) for each in cut]
         found = cls(
             parts, seen.ends_at, gone, truncated, sorted(order[held:]), sorted(order[:held]), importance, warnings,
             seed_of(rng),
@@ -171,6 +174,7 @@ class _Seen:
         ranges: for warnings.
         ends_at: the last decision.
         last: of each part, when its users decided last, int64 (users,).
+        last_reward: what that brought, float64 (users, m).
         longest: the longest gaps between decisions in days, ascending: as many as the quantile needs.
         n_gaps: how many gaps there are.
     """
@@ -178,6 +182,7 @@ class _Seen:
     ranges: Ranges
     ends_at: int
     last: list[NDArray[np.int64]]
+    last_reward: list[FloatArray]
     longest: FloatArray
     n_gaps: int
 
@@ -187,6 +192,7 @@ class _Seen:
         needed = n_gaps - int(ORDINARY_GAPS * max(n_gaps - 1, 0))
         ranges: list[Ranges] = []
         last: list[NDArray[np.int64]] = []
+        last_reward: list[FloatArray] = []
         longest = np.zeros(0)
         for number in range(len(parts.parts)):
             data = parts.part(number)
@@ -194,9 +200,11 @@ class _Seen:
             ends = gaps.next == np.arange(data.n)
             ranges.append(Ranges.of(data, gaps))
             last.append(data.time[ends])
+            last_reward.append(data.reward[ends])
             longest = np.sort(np.concatenate([longest, gaps.days[~ends]]))[-needed:]
         ends_at = max(int(times.max()) for times in last)
-        return cls(reduce(Ranges.merged, ranges), ends_at, last, longest if n_gaps else longest[:0], n_gaps)
+        longest = longest if n_gaps else longest[:0]
+        return cls(reduce(Ranges.merged, ranges), ends_at, last, last_reward, longest, n_gaps)
 
     def gone_after_days(self) -> float:
         """As `Gaps.of` takes it from a log: the quantile lies among the longest gaps."""

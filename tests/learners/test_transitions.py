@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from homing.errors import InvalidInputError
-from homing.learners.findings import findings
+from homing.learners import make
+from homing.learners.findings import Ranges, findings
+from homing.learners.prepared_parts import PreparedParts
 from homing.learners.transitions import Candidates, Gaps, Transitions
-from homing.log import CandidateStore, LoggedDataset
+from homing.log import CandidateStore, LoggedDataset, PartedDataset
+from homing.log.parted import Part
+from homing.log.store import MANIFEST, file_digest
 
 DAY = 86_400_000_000
 
@@ -108,6 +112,38 @@ def test_oddities_are_named(more, weights, name) -> None:
     data = log(**given)
     found = findings(data, np.array(weights), Gaps.of(data))
     assert set(found) == {name} | ({"silence-not-random"} if name == "one-action" else set())
+
+
+def test_an_end_that_the_logs_end_cuts_off_is_named() -> None:
+    """Users 0 and 1 churn with their last decision; only who has been silent for long enough has left."""
+    data = log([0, 1, 0, 1, 2], [0, 0, 1, 1, 3], reward=[[0, 0], [1, 0], [1, 1], [0, 1], [1, 0]],
+               objectives=("clicked", "churned"))  # fmt: skip
+    for gone_after_days, named in ((7.0, {"rewards-cut-off"}), (1.5, set())):
+        gaps = Gaps.of(data, gone_after_days)
+        found = Ranges.of(data, gaps).cut_off(data.objectives, data.reward[gaps.terminal])
+        assert set(found) == named
+        if named:
+            assert found["rewards-cut-off"].startswith("churned: varies only in users' last decisions")
+
+
+def test_learners_over_transitions_report_it(rng, tmp_path) -> None:
+    """Forty users of five days, one in four churns on the last; all are within the time that silence may take."""
+    user, day = np.repeat(np.arange(40), 5), np.tile(np.arange(5), 40)
+    reward = np.stack([rng.random(200), (day == 4) & (user % 4 == 0)], axis=1)
+    data = log(user, day, reward=reward, objectives=("clicked", "churned"))
+    learner = make("double-dqn", steps=5, sizes=(4, 4))
+    learner.fit(data, rng=rng)
+    assert "rewards-cut-off" in learner.report["warnings"]
+    parts = []
+    for number in range(2):
+        some, folder = data.take(np.flatnonzero(data.user % 2 == number)), tmp_path / str(number)
+        some.save(folder)
+        parts.append(Part(folder.name, some.n, some.n_users, file_digest(folder / MANIFEST)))
+    shape, moments = (1, 2), (tuple(reward.mean(axis=0)), tuple(reward.std(axis=0)))
+    parted = PartedDataset(tmp_path, tuple(parts), data.objectives, shape, None, *moments, {})
+    for gone_after_days, named in ((1.0, True), (-1.0, False)):
+        begun = PreparedParts.of(parted, None, rng, validation_share=0.5, gone_after_days=gone_after_days)
+        assert ("rewards-cut-off" in begun.warnings) == named
 
 
 def test_what_teaches_nothing_is_refused() -> None:

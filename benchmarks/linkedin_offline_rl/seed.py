@@ -35,7 +35,7 @@ def run_seed(
         `visits`, `errors`, `sends`: for each policy, how many more visits a user and week than under the behaviour
         policy, standard errors, and how many more sends; `settled`, `rules`: visits and sends of the settled
         configuration and of rules, likewise; `told`: what each way of weighing estimates of the visits, with standard
-        errors, (policies, ways, 2); `train_s`: CPU seconds of training all policies.
+        errors and shares of the log in effect, (policies, ways, 3); `train_s`: CPU seconds of training all policies.
     """
     data = logged(behaviour, users, seed, encoder_of(behaviour))
     train, held_out = (data.take(rows) for rows in split_by_user(data, 0.5, salt=str(seed)))
@@ -64,7 +64,12 @@ def more(one: Rollout, other: Rollout) -> dict[str, float]:
     return {name: one.minus(other, name).value for name in ("visits", "sends")}
 
 
-def best(told: FloatArray, way: str) -> int:
-    """The policy with the highest lower bound (one-sided 95 %), from estimates (policies, ways, 2)."""
-    value, error = told[:, WAYS.index(way)].T
-    return int(np.argmax(value - 1.645 * error))
+def best(told: FloatArray, way: str, least: float = 0.0) -> int | None:
+    """The policy with the highest lower bound (one-sided 95 %), from what was told (policies, ways, 3).
+
+    Args:
+        least: the share of the log that a policy's weights must leave in effect; None where no policy's do.
+    """
+    value, error, share = told[:, WAYS.index(way)].T
+    known = share >= least
+    return int(np.argmax(np.where(known, value - 1.645 * error, -np.inf))) if known.any() else None

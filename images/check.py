@@ -56,10 +56,10 @@ class Image:
 IMAGES = {
     "train": Image(
         "train",
-        ("torch", "mlflow", "kfp", "polars", "psycopg2-binary", "boto3"),
-        ("ray", "kserve", "evidently"),
+        ("torch", "mlflow", "kfp", "polars", "ray", "psycopg2-binary", "boto3"),
+        ("kserve", "evidently"),
         ("homing.datasets", "homing.learners", "homing.ope", "homing.promotion", "components.pages", "mlflow.server",
-         "psycopg2", "boto3", "pipelines.training", "pipelines.local", "pipelines.submit"),
+         "ray.data", "ray.train.torch", "psycopg2", "boto3", "pipelines.training", "pipelines.local", "pipelines.submit"),
         ("--help",),
     ),
     "serve": Image(

@@ -25,7 +25,7 @@ resolve dev requirements/torch.in requirements/build.in --all-extras --group dev
 # The smaller profiles take the versions of the largest one.
 sed -E '/^ /d; s/ *\\$//; /^#/d' requirements/dev.lock | sed -E 's/ ;.*//' > requirements/versions.txt
 trap 'rm -f "$without_torch" requirements/versions.txt' EXIT
-resolve train requirements/torch.in --extra train --extra simulation --extra pipelines --extra tracking --constraint requirements/versions.txt
+resolve train requirements/torch.in --extra train --extra simulation --extra pipelines --extra tracking --extra scale --constraint requirements/versions.txt
 resolve serve --extra serve --constraint requirements/versions.txt
 resolve kserve --extra kserve --constraint requirements/versions.txt
 resolve monitor --extra monitor --extra pipelines --constraint requirements/versions.txt

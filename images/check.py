@@ -59,7 +59,8 @@ IMAGES = {
         ("torch", "mlflow", "kfp", "polars", "ray", "psycopg2-binary", "boto3"),
         ("kserve", "evidently"),
         ("homing.datasets", "homing.learners", "homing.ope", "homing.promotion", "components.pages", "mlflow.server",
-         "ray.data", "ray.train.torch", "psycopg2", "boto3", "pipelines.training", "pipelines.local", "pipelines.submit"),
+         "ray.data", "ray.train.torch", "psycopg2", "boto3", "pipelines.training", "pipelines.local",
+         "pipelines.submit"),
         ("--help",),
     ),
     "serve": Image(

@@ -15,6 +15,8 @@ from homing.log import LoggedDataset
 
 #: In days.
 SECOND = 1.0 / 86_400
+#: Rows of a narrow table that are looked at together.
+ROWS_AT_ONCE = 64
 
 
 def findings(dataset: LoggedDataset, weights: NDArray[np.float64], gaps: Gaps) -> dict[str, str]:
@@ -69,8 +71,8 @@ class Ranges:
             "silence": [silence_by_chance(dataset)[:, None]],
         }
         low, high = (
-            {name: np.concatenate([edge(array) for array in arrays]) for name, arrays in columns.items()}
-            for edge in (_smallest, _largest)
+            {name: np.concatenate([_by_column(edge, array) for array in arrays]) for name, arrays in columns.items()}
+            for edge in (np.minimum, np.maximum)
         )
         low["followed"], high["followed"] = _edges(dataset.reward[follows])
         return cls(low, high)
@@ -188,11 +190,12 @@ def _edges(reward: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return reward.min(axis=0, initial=np.inf), reward.max(axis=0, initial=-np.inf)
 
 
-def _smallest(array: NDArray[Any]) -> NDArray[np.float64]:
-    out: NDArray[np.float64] = array.min(axis=0).astype(np.float64)
-    return out
-
-
-def _largest(array: NDArray[Any]) -> NDArray[np.float64]:
-    out: NDArray[np.float64] = array.max(axis=0).astype(np.float64)
+def _by_column(edge: np.ufunc, array: NDArray[Any]) -> NDArray[np.float64]:
+    """The smallest or the largest of each column of (n, w); many rows at once, for NumPy is slow along short ones."""
+    n, width = array.shape
+    whole = n - n % ROWS_AT_ONCE
+    if whole and width:
+        wide = edge.reduce(array[:whole].reshape(-1, ROWS_AT_ONCE * width), axis=0)
+        array = np.concatenate([wide.reshape(-1, width), array[whole:]])
+    out: NDArray[np.float64] = edge.reduce(array, axis=0).astype(np.float64)
     return out

@@ -146,6 +146,20 @@ def test_learners_over_transitions_report_it(rng, tmp_path) -> None:
         assert ("rewards-cut-off" in begun.warnings) == named
 
 
+@pytest.mark.parametrize("n", [1, 63, 64, 200])
+def test_ranges_are_those_of_all_rows(n, rng) -> None:
+    """However many rows are looked at together, the extremes are found where they stand."""
+    context, days = rng.normal(size=(n, 3)), np.arange(n)
+    low, high = rng.integers(0, n, 2)
+    context[low, 1], context[high, 2] = -9.0, 9.0
+    data = log(np.arange(n) % 5, days, context=context)
+    ranges = Ranges.of(data, Gaps.of(data))
+    for name, edge in (("low", min), ("high", max)):
+        found = getattr(ranges, name)
+        assert found["context"].tolist() == [edge(data.context[:, j].tolist()) for j in range(3)]
+        assert found["reward"].tolist() == [edge(data.reward[:, 0].tolist())]
+
+
 def test_what_teaches_nothing_is_refused() -> None:
     data = log([0, 0], [0, 1], eligible=[[1, 0], [0, 1]])
     with pytest.raises(InvalidInputError, match="eligible candidates of a decision == 1, must be >= 2 somewhere"):

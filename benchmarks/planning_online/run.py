@@ -212,31 +212,37 @@ def part(whole: dict[str, object], first: int, last: int, limits: dict[str, list
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=100_000, help="of the forecast (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="populations a family (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="populations a family (default: %(default)s)")
+    parser.add_argument("--families", nargs="*", default=PLANNED, help="to judge (default: all)")
     parser.add_argument("--keep", type=Path, default=Path("planning-online"), help="folder of what is done")
     args = parser.parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
     found = []
-    for family in PLANNED:
+    for family in args.families:
         for seed in range(FIRST, FIRST + args.seeds):
             file = args.keep / f"{family}-{args.requests}-{seed}.json"
             if not file.is_file():
                 file.write_text(json.dumps(asdict(study(family, args.requests, seed))))
             found.append(Found(**json.loads(file.read_text())))
-    publish_result("planning_online", text(found, args.requests, args.seeds))
+    publish_result("planning_online", text(found, args.requests))
 
 
-def text(found: list[Found], requests: int, seeds: int) -> str:
+def text(found: list[Found], requests: int) -> str:
     """The result as Markdown."""
+    families = {name: sum(one.family == name for one in found) for name in PLANNED}
+    families = {name: populations for name, populations in families.items() if populations}
+    head = ("", *(f"{name} ({populations})" for name, populations in families.items()))
+    missing = [name for name in PLANNED if name not in families]
     parts = [
         "## Prices that serve",
         f"{requests:,} requests of 20 candidates are forecast and planned for; prices are published; then a day's "
-        f"requests come one by one. Least share of the hindsight optimum's upper bound over {seeds} "
-        f"population{'s' * (seeds > 1)} a family, none of which the pacer was made with, hard stops on. Budgets "
-        f"exceeded in all {len(found) * len(DAYS) * len(PACERS)} replays: **{sum(one.broken for one in found)}**. "
+        f"requests come one by one. Least share of the hindsight optimum's upper bound over the populations of a "
+        "family (how many stands beside it), none of which the pacer was made with, hard stops on. Budgets exceeded in "
+        f"all {len(found) * len(DAYS) * len(PACERS)} replays: **{sum(one.broken for one in found)}**. "
         f"{np.mean([one.requests_per_s for one in found]):,.0f} requests are replayed a CPU second. "
         f"{sum(one.retried for one in found)} of the plans ended more than {100 * CLOSE:g} % "
-        "below their own upper bound, and were made again with another seed.",
+        "below their own upper bound, and were made again with another seed."
+        + (f" **Not judged in this run:** {', '.join(missing)}." if missing else ""),
     ]
     for name, day in DAYS.items():
         rows = [(pace, *least(found, lambda one, key=f"{name}: {pace}": one.shares[key])) for pace in PACERS]
@@ -245,7 +251,7 @@ def text(found: list[Found], requests: int, seeds: int) -> str:
             ours = min(one.shares[f"{name}: {OURS}"] for one in found)
             claim = f" Claimed: at least {100 * day.bar:g} %; least found with the remaining ratio {100 * ours:.2f} %."
             claim += "" if ours >= day.bar else " **Not held.**"
-        parts += [f"### {name[0].upper()}{name[1:]}", f"% of hindsight.{claim}", table(("", *PLANNED), rows)]
+        parts += [f"### {name[0].upper()}{name[1:]}", f"% of hindsight.{claim}", table(head, rows)]
     both = [
         (
             f"{days[0]} / {days[1]}: {which}",
@@ -262,7 +268,7 @@ def text(found: list[Found], requests: int, seeds: int) -> str:
         "% of hindsight, the lesser of both days. *Told at noon*: the morning's prices are the best compromise between "
         "the two days, chosen afterwards, and from noon on all that is to come is known. No pacer that does not know "
         "in the morning which day it is comes much above that on both.",
-        table(("", *PLANNED), both),
+        table(head, both),
     ]
     worst = {
         name: [min(one.shares[f"{day}: {name}"] for one in found for day in days) for days in (SIZES, TIMES)]
@@ -290,7 +296,8 @@ def text(found: list[Found], requests: int, seeds: int) -> str:
 
 def least(found: list[Found], of: Callable[[Found], float]) -> list[str]:
     """By family, the least over its populations, in %."""
-    return [f"{100 * min(of(one) for one in found if one.family == family):.2f}" for family in PLANNED]
+    families = [name for name in PLANNED if any(one.family == name for one in found)]
+    return [f"{100 * min(of(one) for one in found if one.family == family):.2f}" for family in families]
 
 
 if __name__ == "__main__":

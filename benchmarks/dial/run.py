@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--learner", default="structured", help="(default: %(default)s)")
     parser.add_argument("--users", type=int, default=20_000, help="of each training log (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[8, 9, 3], help="training logs (default: 8 9 3)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 8, 9], help="training logs (default: 3 8 9)")
     parser.add_argument("--judged", type=int, default=15_000, help="users who live with it (default: %(default)s)")
     parser.add_argument("--previews", type=int, default=60, help="small logs of the preview (default: %(default)s)")
     parser.add_argument("--log-users", type=int, default=1_000, help="of each (default: %(default)s)")

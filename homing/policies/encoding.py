@@ -60,11 +60,15 @@ def decode(document: object, arrays: dict[str, NDArray[Any]], prefix: str = "", 
     cls = type_named(document["type"] if isinstance(document["type"], str) else repr(document["type"]))
     params, values = document["params"], {}
     known = [item.name for item in fields(cls)]
+    # What a class has gained since the policy was saved: None says that there is none of it.
+    optional = {item.name for item in fields(cls) if item.default is None}
     for name in params:
         if name not in known:
             raise InvalidInputError(describe(f"parameter of {document['type']!r}", name, f"must be one of {known}"))
     for name in known:
         path = prefix + name
+        if name in optional and name not in params and path not in arrays:
+            continue
         if (path in arrays) == (name in params):
             bound = "is missing" if name not in params else "is given twice"
             raise InvalidInputError(describe(f"parameter of {document['type']!r}", name, bound))

@@ -211,3 +211,11 @@ def test_serving_needs_no_torch(folder) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1.0 []"
+
+
+def test_what_a_class_has_gained_since_is_none(instances, tmp_path) -> None:
+    save_policy(instances["structured-advantage"], tmp_path / "old", name="old")
+    retensor(tmp_path / "old", lambda arrays: arrays.pop("base.scorer.doubt"))
+    scorer = load_policy(tmp_path / "old").policy.base.scorer
+    assert not scorer.doubt.any()
+    assert scorer.cost.tolist() == instances["structured-advantage"].base.scorer.cost.tolist()

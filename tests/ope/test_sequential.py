@@ -176,7 +176,7 @@ def test_gamma_is_a_discount(make_log, gamma):
 
 def test_unknown_sequential_estimator(make_log):
     log, probs = case(make_log)
-    with pytest.raises(UnknownNameError, match=r"sequential estimator == 'pids', must be one of 'dr', 'fqe'"):
+    with pytest.raises(UnknownNameError, match=r"sequential estimator == 'pids', must be one of 'arp', 'dr', 'fqe'"):
         evaluate_sequential(log, probs, gamma=1.0, estimators=("pids",))
 
 

@@ -33,8 +33,6 @@ RESPONSE_PENALTY = 100.0
 VALUE_RIDGE = 100.0
 #: Decisions, at most, that tell what the learnt policy adds to the value of a state.
 GAIN_ROWS = 100_000
-#: Chosen by true value on small and on large logs of the simulated world.
-CAUTION = 0.25
 #: An objective that fewer decisions than this share bring anything of is too rare to tell effects by itself.
 RARE = 0.005
 #: Parts of each fold, at most, by whose differences it is told how sure a share is.
@@ -50,22 +48,23 @@ class Structured:
     brings anyway, told by what the log shows of it and counted until it has faded (`homing.learners.lasting`). Both are
     regressed with the log's randomisation (`homing.learners.action_centred`) on a few features, which say what is known
     of messages in general: the channel, the chance of a response, and the *fit*, what the message's own numbers (value
-    signals, affinities) add to the logit of that chance. What else tells messages and users apart is shrunk by what the
-    log shows of it (`homing.learners.shrinkage`). Objectives that are too rare to tell such effects by themselves,
-    such as cancelling, get a share of the effect on the others, one number each, as much of it as is sure
-    (`homing.learners.rare_effects`).
+    signals, affinities) add to the logit of that chance; what fits a user better is taken to do no worse. What else
+    tells messages and users apart is shrunk by what the log shows of it (`homing.learners.shrinkage`). Objectives that
+    are too rare to tell such effects by themselves, such as cancelling, get a share of the effect on the others, one
+    number each, as much of it as is sure (`homing.learners.rare_effects`).
 
     *leave* and V_reach price a channel that is closed: the chance of it is a model of a rare event, and its worth the
     difference that an open channel makes to the value of a state, instead of the few users' futures in which it
     happened: its value under the log's policy, and what the learnt one, which will use the channel, adds to it
     (`homing.learners.gains`). The objective that counts closed channels has no effects beside these.
 
-    *doubt* is up to `caution` standard errors of the effects, taken off or given, such that the policy sends as nearly
-    as can be as often as the log's did (`homing.learners.doubts`): a log of few users does not tell well whether
-    messages help on the whole, and with more users doubt vanishes.
+    *doubt* is as many standard errors of the effects, taken off or given, as lead back to how often the log's policy
+    sent through each channel and are not known better (`homing.learners.doubts`): a log of few users does not tell
+    well whether the messages of a channel help on the whole, and with more users doubt vanishes.
 
     Rewards should add up to what happened to a user: objectives with a long window and `attribute_unlinked`. Wrong to
-    use where silence was never left to chance; it then says so.
+    use where silence was never left to chance; it then says so. And where what users respond to most is what harms
+    them, message by message of one channel: it then tells these apart by the shrunk terms alone.
 
     Args:
         response: the objective that tells that a user took a message up; the first 0–1 objective that never happens
@@ -77,7 +76,6 @@ class Structured:
         fade_days: half-life with which what sticks is taken to fade. A short log cannot tell it.
         tail_days: decisions that the log follows for less than this do not teach effects.
         cost: of any message, in weighted reward.
-        caution: standard errors of effects, at most, by which the log's frequency of messages is kept, >= 0.
         epsilon: share of uniform exploration over what is eligible.
         folds: of users, for cross-fitting.
     """
@@ -91,20 +89,19 @@ class Structured:
         fade_days: float = 28.0,
         tail_days: float = 2.0,
         cost: float = 0.0,
-        caution: float = CAUTION,
         epsilon: float = 0.05,
         folds: int = 3,
     ) -> None:
         if not isinstance(gamma_per_day, int | float) or not 0.0 < gamma_per_day < 1.0:
             raise InvalidInputError(describe("gamma_per_day", gamma_per_day, "must be in (0, 1)"))
-        for name, value in (("cost", cost), ("tail_days", tail_days), ("caution", caution)):
+        for name, value in (("cost", cost), ("tail_days", tail_days)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < float("inf"):
                 raise InvalidInputError(describe(name, value, "must be >= 0"))
         self.response, self.leave = response, leave
         self.permissions = None if permissions is None else dict(permissions)
         self.gamma = float(gamma_per_day)
         self.fade_days = check_positive("fade_days", fade_days)
-        self.tail_days, self.cost, self.caution = float(tail_days), float(cost), float(caution)
+        self.tail_days, self.cost = float(tail_days), float(cost)
         self.epsilon = check_epsilon(epsilon)
         self.folds = whole_number("folds", folds, 2)
         self.report: dict[str, Any] = {}
@@ -178,7 +175,7 @@ class Structured:
             rows = np.sort(rng.choice(dataset.n, min(dataset.n, GAIN_ROWS), replace=False))
             added = added_values(scorer, dataset, rows, gaps, going, flags, VALUE_RIDGE)
             scorer = replace(scorer, reach=scorer.reach + added.of_permission())
-        scorer, doubted = steadied(scorer, dataset, offered.rows, self.caution)
+        scorer, doubted = steadied(scorer, dataset, offered.rows, columns)
         self.report = {
             "history": {},
             "settings": {
@@ -186,7 +183,7 @@ class Structured:
                 "leave": dataset.objectives[leave] if leave >= 0 else "",
                 "decisions that teach effects": int(counted.sum()),
                 "days that a change of pace counts": self.life_days,
-                "standard errors taken off": doubted,
+                "standard errors taken off": dict(zip(_channels(dataset, columns), doubted.tolist(), strict=True)),
                 "told by themselves": [name for name, yes in zip(dataset.objectives, often, strict=True) if yes],
                 "sure share of the others' effect": {
                     dataset.objectives[i]: {"now": float(now.share[i]), "sticks": float(sticks.share[i])}
@@ -267,6 +264,12 @@ def _warnings(
             "more than what a closed channel costs."
         )
     return out
+
+
+def _channels(dataset: LoggedDataset, columns: NDArray[np.int64]) -> list[str]:
+    """Names of messages in none of the channels, and of the channels, none of which there is without an encoder."""
+    names = () if dataset.encoder is None else dataset.encoder.candidate_names
+    return ["other messages" if len(columns) else "messages", *(names[i] for i in columns)]
 
 
 def _open_channels(candidate_names: Sequence[str], context_names: Sequence[str]) -> dict[str, str]:

@@ -25,15 +25,18 @@ class Terms:
     """What effects are regressed on: q combinations of the f columns of `CentredSums`.
 
     The fit and what is picked: what all messages do, channels and the chance of a response, which are free; candidate
-    columns, and context columns, a group each.
+    columns, and context columns, a group each. What fits a user better is taken to do no worse by an objective that
+    matters, so that few users' noise does not send what fits least.
 
     Attributes:
         maps: float64 (f, q) each, one for each fold, with the response model of the others; the last with that of all.
         group: int64 (q,), of each combination, see `homing.learners.shrinkage`.
+        fits: whether the fit, the first combination, is known to be of numbers.
     """
 
     maps: tuple[FloatArray, ...]
     group: NDArray[np.int64]
+    fits: bool
 
     @classmethod
     def of(cls, dataset: LoggedDataset, channels: NDArray[np.int64], responses: Sequence[LinearRewardModel]) -> Terms:
@@ -57,7 +60,7 @@ class Terms:
             fit = np.zeros((2 * width, 1))
             fit[1 + d + numbers, 0] = response.candidate[0, numbers]
             maps.append(np.concatenate([fit, np.eye(2 * width)[:, picked]], axis=1))
-        return cls(tuple(maps), group)
+        return cls(tuple(maps), group, dataset.encoder is not None)
 
 
 def _numbers(dataset: LoggedDataset) -> NDArray[np.int64]:
@@ -128,9 +131,11 @@ def told_effects(
 
     def solve(which: NDArray[np.bool_]) -> dict[int, Shrunk]:
         left, right = gram[which].sum(axis=0), moment[which].sum(axis=0)
-        return {
-            int(i): shrunk(left, right[:, i], float(noise[i]), terms.group) for i in np.flatnonzero(often & (noise > 0))
-        }
+        out = {}
+        for i in np.flatnonzero(often & (noise > 0)):
+            each = shrunk(left, right[:, i], float(noise[i]), terms.group)
+            out[int(i)] = each.signed(0, float(np.sign(weights[i]))) if terms.fits and weights[i] else each
+        return out
 
     def mattering(told: dict[int, Shrunk]) -> FloatArray:
         return sum((weights[i] * each.theta for i, each in told.items()), np.zeros(gram.shape[1]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy import optimize
 
 from homing.learners.logistic import newton
-from homing.learners.shrinkage import FREE, shrunk
+from homing.learners.shrinkage import FREE, Shrunk, shrunk
 
 
 def test_free_coefficients_are_least_squares(rng) -> None:
@@ -50,6 +51,26 @@ def test_what_no_one_tried_is_not_told_and_has_no_error() -> None:
     told = shrunk(z.T @ z, z.T @ np.full(8, 2.0), 1.0, np.full(3, FREE))
     np.testing.assert_allclose(told.theta, [1.0, 1.0, 0.0], atol=1e-12)
     np.testing.assert_allclose(told.errors(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])), [8**-0.5, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("mean", [-2.5, 0.3, 4.0])
+def test_a_known_sign_is_the_posterior_given_it(mean) -> None:
+    """By sums over a grid of two dimensions, of a normal with the sign of the first; and the mirror image."""
+    told = Shrunk(np.array([mean, 1.0]), np.array([[1.0, 0.6], [0.6, 2.0]]), np.zeros(1))
+    a, b = np.meshgrid(np.linspace(5e-3, 12.0, 1200), np.linspace(-9.0, 11.0, 1000), indexing="ij")
+    away = np.stack([a - mean, b - 1.0])
+    weight = np.exp(-0.5 * np.einsum("iab,ij,jab->ab", away, np.linalg.inv(told.covariance), away))
+    centre = np.array([(weight * each).sum() for each in (a, b)]) / weight.sum()
+    around = np.stack([a, b]) - centre[:, None, None]
+    spread = np.einsum("ab,iab,jab->ij", weight, around, around) / weight.sum()
+    found = told.signed(0, 1.0)
+    np.testing.assert_allclose(found.theta, centre, atol=0.01)
+    np.testing.assert_allclose(found.covariance, spread, atol=0.01)
+    mirrored = Shrunk(-told.theta, told.covariance, np.zeros(1)).signed(0, -1.0)
+    np.testing.assert_allclose(mirrored.theta, -found.theta)
+    np.testing.assert_allclose(mirrored.covariance, found.covariance)
+    untold = Shrunk(np.zeros(2), np.diag([0.0, 1.0]), np.zeros(0))
+    assert untold.signed(0, 1.0) is untold
 
 
 def test_logistic_regression_is_where_the_penalised_likelihood_is_highest(rng) -> None:

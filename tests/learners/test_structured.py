@@ -146,18 +146,18 @@ def test_what_sticks_decides_where_clicks_mislead(rng) -> None:
     assert (dataset_probs(policy, data, weights=np.array([1.0, 0.0]))[:, 1] > 0.5).mean() > 0.9
 
 
-def test_caution_keeps_nearer_to_how_often_the_log_sent(rng) -> None:
-    """Forty users leave open what messages do; the log sent two times in three."""
-    data, sent = journeys(40, 14, rng), {}
+def test_what_few_users_leave_open_is_read_as_the_log_did_it(rng) -> None:
+    """Forty users leave open what messages do; the log sent two times in three. Without doubt hardly any are sent."""
+    data = journeys(40, 14, rng)
     idle = replace(data, reward=np.column_stack([data.reward[:, 0], rng.normal(size=data.n)]))
-    for caution in (0.0, 2.0):
-        learner = make("structured", epsilon=0.0, caution=caution)
-        policy = learner.fit(idle, weights={"paid": 1.0}, rng=np.random.default_rng(5))
-        sent[caution] = (dataset_probs(policy, idle)[:, 1:].sum(axis=1) > 0.5).mean()
-        assert abs(learner.report["settings"]["standard errors taken off"]) <= caution
-    assert abs(sent[2.0] - 2 / 3) < abs(sent[0.0] - 2 / 3)
-    with pytest.raises(InvalidInputError, match="caution == -1"):
-        make("structured", caution=-1)
+    learner = make("structured", epsilon=0.0)
+    policy = learner.fit(idle, weights={"paid": 1.0}, rng=np.random.default_rng(5))
+    taken = learner.report["settings"]["standard errors taken off"]
+    assert list(taken) == ["messages"]
+    certain = replace(policy, scorer=replace(policy.scorer, doubt=None))
+    sent, bold = ((dataset_probs(each, idle)[:, 1:].sum(axis=1) > 0.5).mean() for each in (policy, certain))
+    assert abs(sent - 2 / 3) < abs(bold - 2 / 3)
+    assert (taken["messages"] > 0) == (bold > 2 / 3)
 
 
 def test_what_is_rare_gets_the_share_of_the_effect_on_the_rest_that_is_sure(rng) -> None:

@@ -16,15 +16,17 @@ given = columns(family, users, seed=seed)
 warm = sys.argv[5:] == ["warm"]
 start = None
 walls: list[float] = []
+value = given["value"]
 if warm:
-    start = solve(PlanningProblem(**given), threads=threads).prices
-    moved = np.random.default_rng(seed + 1).normal(1.0, 0.05, len(given["value"])).astype(np.float32)
-    given = given | {"value": given["value"] * moved}
+    yesterday = PlanningProblem(**given)
+    start = solve(yesterday, threads=threads).prices
+    value = value * np.random.default_rng(seed + 1).normal(1.0, 0.05, len(value)).astype(np.float32)
 
 
 def work() -> dict[str, float]:
     began = time.perf_counter()
-    plan = solve(PlanningProblem(**given), threads=threads, warm_start=start)
+    problem = yesterday.revalued(value) if warm else PlanningProblem(**given)
+    plan = solve(problem, threads=threads, warm_start=start)
     walls.append(time.perf_counter() - began)
     return {
         "wall_s": min(walls),

@@ -7,7 +7,7 @@ table[0, cell] − Σ_k cost_k · table[k, cell]. One cell more stands for no me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from homing.errors import InvalidInputError, describe
 from homing.planning.compiled import compiled
 from homing.planning.problem import PlanningProblem, stacked
+from homing.planning.threads import Here, Pool
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 MOST_CELLS = 2**22
 #: Candidates whose cells are made at once.
-_PIECE = 2**15
+_PIECE = 2**17
 
 
 @compiled
@@ -138,8 +139,15 @@ class Layout:
         return int(np.diff(self.offsets).max(initial=0))
 
 
-def lay_out(problem: PlanningProblem) -> Layout:
-    """Cells and rows of a problem."""
+def lay_out(problem: PlanningProblem, pool: Pool | None = None) -> Layout:
+    """Cells and rows of a problem; threads of a pool pass over the candidates, if there is one."""
+    kept: dict[str, Layout] = problem.laid_out
+    if "layout" not in kept:
+        kept["layout"] = _laid_out(problem, pool)
+    return replace(kept["layout"], value=problem.value)
+
+
+def _laid_out(problem: PlanningProblem, pool: Pool | None) -> Layout:
     selections = [problem.selected(limit) for limit in problem.limits]
     tops: dict[str, int] = {}
     for chosen in selections:
@@ -167,7 +175,7 @@ def lay_out(problem: PlanningProblem) -> Layout:
     return Layout(
         offsets=problem.offsets,
         value=problem.value,
-        cell=_cells(problem, tops, strides, cells),
+        cell=_cells(problem, tops, strides, cells, pool),
         costs=stacked(costs, n),
         hour=problem.codes["hour"].astype(np.int32) if several and problem.min_gap_hours else np.empty(0, np.int32),
         group=np.stack([problem.codes[c].astype(np.int32) for c in problem.exclusive])
@@ -179,21 +187,30 @@ def lay_out(problem: PlanningProblem) -> Layout:
     )
 
 
-def _cells(problem: PlanningProblem, tops: dict[str, int], strides: dict[str, int], cells: int) -> NDArray[Any]:
+def _cells(
+    problem: PlanningProblem,
+    tops: dict[str, int],
+    strides: dict[str, int],
+    cells: int,
+    pool: Pool | None,
+) -> NDArray[Any]:
     """Cell of each candidate (N,), a piece at a time: all columns of one before the next, while it is in the cache."""
     n = problem.n_candidates
-    kind = np.dtype(np.uint16 if cells < 2**16 else np.uint32)  # each type is a compilation more
+    kind = np.dtype(np.uint8 if cells < 2**8 else np.uint16 if cells < 2**16 else np.uint32)
     cell = np.empty(n, dtype=kind)
     columns = [
         (problem.codes[column], kind.type(top), kind.type(strides[column]))
         for column, top in tops.items()
         if column in problem.codes
     ]
-    for begin in range(0, n, _PIECE):
+
+    def fill(begin: int) -> None:
         piece = cell[begin : begin + _PIECE]
         piece[:] = 0
         for code, top, stride in columns:
             add_codes(piece, code[begin : begin + _PIECE], top, stride)
+
+    list((pool or Here()).map(fill, range(0, n, _PIECE)))
     for column, top in tops.items():
         if column in problem.segments:
             add_segments(cell, problem.offsets, problem.segments[column], kind.type(top), kind.type(strides[column]))

@@ -17,8 +17,12 @@ import numpy as np
 from homing.planning.compiled import compiled, inlined
 from homing.planning.layout import FloatArray, Rows
 from homing.planning.options import Options, count_option, worth_after
+from homing.planning.threads import Pool
 
-_STEPS = 40
+#: Users whom one thread visits at a time, and the order in which sums are made.
+_BLOCK = 2**14
+#: Damping up to which a step promises about what there is to win.
+_FREE = 1e-6
 _SEARCHES = 24
 
 
@@ -44,6 +48,8 @@ def smoothed(
     value: Any,
     cell: Any,
     cost: Any,
+    begin_user: Any,
+    end_user: Any,
     table: Any,
     gamma: Any,
     start: Any,
@@ -53,8 +59,9 @@ def smoothed(
     curve: Any,
     weight: Any,
 ) -> Any:
-    """Smoothed best options; what they use (1 + K, cells), its Hessian (m, m) and the weights (O,) are written.
+    """Smoothed best options of users from `begin_user` to before `end_user`.
 
+    Written are what these use (1 + K, cells), the upper triangle of its Hessian (m, m) and the weights (O,).
     Projection onto the simplex: options whose weight would be negative are dropped until none is (Michelot 1986).
 
     Args:
@@ -66,27 +73,39 @@ def smoothed(
     """
     counted[:] = 0.0
     curve[:] = 0.0
-    m = curve.shape[0]
+    m, nothing = curve.shape[0], counted.shape[1] - 1
     units = np.zeros(m)  # Σ a of a user's options with a weight, and the rows where it is not 0
     touched = np.empty(m, np.int64)
     total = 0.0
     lost = 0.0
-    worth_after(value, cell, cost, table, weight)
-    for u in range(first.shape[0] - 1):
-        begin, end = first[u], first[u + 1]
-        top, second, which = -np.inf, -np.inf, begin
-        for o in range(begin, end):
+    worth_after(value, cell, cost, table, first[begin_user], first[end_user], weight)
+    # Users whose best option is far above the others have it alone; no branch, for nobody knows who these are.
+    near = np.empty(end_user - begin_user + 1, np.int64)
+    n_near = 0
+    for u in range(begin_user, end_user):
+        top, second, which = -np.inf, -np.inf, first[u]
+        for o in range(first[u], first[u + 1]):
             r = weight[o]
-            if r > top:
-                second, top, which = top, r, o
-            elif r > second:
-                second = r
-        if second <= top - gamma:
-            weight[begin:end] = 0.0
-            weight[which] = 1.0
-            total += top - 0.5 * gamma
-            count_option(which, 1.0, cell, cost, counted)
-            continue
+            second = max(second, min(top, r))
+            which = o if r > top else which
+            top = max(top, r)
+        clear = second <= top - gamma
+        near[n_near] = u
+        n_near += not clear
+        total += top - 0.5 * gamma if clear else 0.0
+        for d in range(cell.shape[0]):
+            c = cell[d, which] if clear else nothing
+            counted[0, c] += 1.0
+            for k in range(cost.shape[1]):
+                counted[k + 1, c] += cost[d, k, which]
+        for o in range(first[u], first[u + 1]):
+            weight[o] = (1.0 if o == which else 0.0) if clear else weight[o]
+    counted[:, nothing] = 0.0
+    for x in range(n_near):
+        begin, end = first[near[x]], first[near[x] + 1]
+        top = -np.inf
+        for o in range(begin, end):
+            top = max(top, weight[o])
         count, mass, bound = 0, 0.0, top - gamma
         for o in range(begin, end):
             if weight[o] > bound:
@@ -112,11 +131,11 @@ def smoothed(
             if r <= bound:
                 weight[o] = 0.0
                 continue
-            x = (r - level) / gamma
-            weight[o] = x
-            total += x * r - 0.5 * gamma * x * x
-            lost += x * (top - r)
-            count_option(o, x, cell, cost, counted)
+            share = (r - level) / gamma
+            weight[o] = share
+            total += share * r - 0.5 * gamma * share * share
+            lost += share * (top - r)
+            count_option(o, share, cell, cost, counted)
             add_outer(o, 1.0 / gamma, cell, cost, start, row, kind, curve)
             for d in range(cell.shape[0]):
                 c = cell[d, o]
@@ -135,9 +154,6 @@ def smoothed(
                     curve[i, touched[s]] -= a * units[touched[s]]
         for t in range(n):
             units[touched[t]] = 0.0
-    for i in range(m):
-        for j in range(i):
-            curve[i, j] = curve[j, i]
     return total, lost
 
 
@@ -195,6 +211,9 @@ def minimise(
     scale: FloatArray,
     gamma: float,
     tolerance: float,
+    pool: Pool,
+    loose: float,
+    most: int,
 ) -> Minimum:
     """Minimise the dual, smoothed by γ, over prices in an interval.
 
@@ -207,12 +226,15 @@ def minimise(
         scale: (m,) units that one message typically uses of each row.
         gamma: γ, in units of value.
         tolerance: largest deviation of use from its bound that is taken for none, in messages.
+        pool: threads that pass over options.
+        loose: a step that promises less of the dual, in units of value, is not taken: prices are good enough.
+        most: steps.
     """
     m = len(price)
     spare = np.empty(len(options.value))
-    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma, np.empty(len(options.value)))
+    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma, np.empty(len(options.value)), pool)
     damping, passes = 1e-10, 1
-    for _ in range(_STEPS):
+    for _ in range(most):
         slope, moving = _slopes(point, floor, ceiling, within)
         if not moving.any() or np.all(np.abs(slope[moving]) <= tolerance * scale[moving]):
             break
@@ -223,9 +245,11 @@ def minimise(
             moved = within.clip(point.price + step)
             start = np.where(point.price != 0.0, point.price, -slope)  # the side on which a price at zero may move
             moved = np.where(moved * start < 0.0, 0.0, moved)
-            trial = _evaluate(options, rows, floor, ceiling, moved, gamma, spare)
-            passes += 1
             promised = float(slope @ (moved - point.price))
+            if -loose < promised < 0.0 and damping <= _FREE:
+                break
+            trial = _evaluate(options, rows, floor, ceiling, moved, gamma, spare, pool)
+            passes += 1
             if trial.dual <= point.dual + 1e-4 * min(promised, 0.0) and not np.array_equal(moved, point.price):
                 better = trial
                 damping = max(damping / 10.0, 1e-10)
@@ -256,11 +280,21 @@ def _evaluate(
     price: FloatArray,
     gamma: float,
     weight: FloatArray,
+    pool: Pool,
 ) -> _Point:
-    m = len(price)
-    table, curve = rows.tables(price), np.empty((m, m))
-    counted = np.empty(table.shape)
-    total, lost = smoothed(*options.columns, table, gamma, rows.start, rows.row, rows.cost, counted, curve, weight)
+    m, table = len(price), rows.tables(price)
+    shape = table.shape
+
+    def visit(begin: int) -> tuple[float, float, FloatArray, FloatArray]:
+        counted, curve, end = np.empty(shape), np.empty((m, m)), min(begin + _BLOCK, len(options))
+        some = begin, end, table, gamma, rows.start, rows.row, rows.cost, counted, curve, weight
+        return *smoothed(*options.columns, *some), counted, curve
+
+    begins = range(0, max(1, len(options)), _BLOCK)
+    parts = [visit(0)] if len(begins) == 1 else list(pool.map(visit, begins))
+    total, lost = float(sum(part[0] for part in parts)), float(sum(part[1] for part in parts))
+    counted, curve = np.sum([part[2] for part in parts], axis=0), np.sum([part[3] for part in parts], axis=0)
+    curve = np.triu(curve) + np.triu(curve, 1).T
     use = rows.usage(counted)
     up, down = price > 0.0, price < 0.0
     total += float(price[up] @ ceiling[up] + price[down] @ floor[down])

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from homing.planning.compiled import compiled, inlined
 from homing.planning.layout import FloatArray, IntArray, Layout, Rows
@@ -61,14 +62,21 @@ class Options:
 
     def best(self, tables: FloatArray) -> tuple[IntArray, FloatArray]:
         """The option (n,) of each user that is worth most after prices, the first of equal ones; and that worth."""
-        choice, worth = np.empty(len(self), dtype=np.int64), np.empty(len(self))
-        best_options(*self.columns, tables, choice, worth)
-        return choice, worth
+        choice, top = np.empty(len(self), dtype=np.int64), np.empty(len(self))
+        best_options(self.first, self.worth(tables), choice, top)
+        return choice, top
+
+    def worth_of(self, chosen: IntArray, tables: FloatArray) -> FloatArray:
+        """Value of some options less what prices take off it."""
+        cell = self.cell[:, chosen]
+        taken = tables[0][cell] + (self.cost[:, :, chosen] * np.moveaxis(tables[1:][:, cell], 0, 1)).sum(axis=1)
+        out: FloatArray = self.value[chosen] - taken.sum(axis=0)
+        return out
 
     def worth(self, tables: FloatArray) -> FloatArray:
         """(O,) value less what prices take off it."""
         out = np.empty(len(self.value))
-        worth_after(self.value, self.cell, self.cost, tables, out)
+        worth_after(self.value, self.cell, self.cost, tables, 0, len(out), out)
         return out
 
     def likely(self, tables: FloatArray, most: int) -> IntArray:
@@ -120,10 +128,18 @@ def narrow(options: Options, rows: Rows, low: FloatArray, high: FloatArray) -> t
     """
     counted = np.zeros((1 + rows.n_costs, rows.n_cells))
     worth = options.worth(rows.tables(low))
-    keep, user, first = contested(*options.columns, worth, rows.tables(high), counted)
+    return counted, _kept(options, *contested(*options.columns, worth, rows.tables(high), counted))
+
+
+def close(options: Options, tables: FloatArray, margin: float) -> Options:
+    """The users who lose less than a margin by another option than their best one at some prices; these options."""
+    return _kept(options, *contenders(options.first, options.worth(tables), margin))
+
+
+def _kept(options: Options, keep: NDArray[np.bool_], user: IntArray, first: IntArray) -> Options:
     kept = np.flatnonzero(keep)
     columns = options.value[kept], options.item[kept], options.cell[:, kept], options.cost[:, :, kept]
-    return counted, Options(options.user[user], first, *columns, options.origin[kept])
+    return Options(options.user[user], first, *columns, options.origin[kept])
 
 
 @compiled
@@ -145,19 +161,20 @@ def look_up(value: Any, cell: Any, costs: Any, item: Any, nothing: Any) -> Any:
 
 
 @compiled
-def worth_after(value: Any, cell: Any, cost: Any, table: Any, out: Any) -> Any:
-    """Value of options less what prices take off it (O,)."""
-    out[:] = value
+def worth_after(value: Any, cell: Any, cost: Any, table: Any, begin: Any, end: Any, out: Any) -> Any:
+    """Value of options from `begin` to before `end` less what prices take off it: written to out (O,) there."""
+    worth = out[begin:end]
+    worth[:] = value[begin:end]
     for d in range(cell.shape[0]):
-        row = cell[d]
+        row = cell[d, begin:end]
         price = table[0]
-        for o in range(out.shape[0]):
-            out[o] -= price[row[o]]
+        for o in range(worth.shape[0]):
+            worth[o] -= price[row[o]]
         for k in range(cost.shape[1]):
-            amount = cost[d, k]
+            amount = cost[d, k, begin:end]
             price = table[k + 1]
-            for o in range(out.shape[0]):
-                out[o] -= amount[o] * price[row[o]]
+            for o in range(worth.shape[0]):
+                worth[o] -= amount[o] * price[row[o]]
 
 
 @inlined
@@ -190,16 +207,15 @@ def count_options(cell: Any, cost: Any, chosen: Any, counted: Any) -> Any:
 
 
 @compiled
-def best_options(first: Any, value: Any, cell: Any, cost: Any, table: Any, choice: Any, worth: Any) -> Any:
-    """The option of each user that is worth most at given prices, the first of equal ones; and how much."""
+def best_options(first: Any, worth: Any, choice: Any, top: Any) -> Any:
+    """The option of each user that is worth most, the first of equal ones; and how much. Nobody guesses which it is."""
     for u in range(first.shape[0] - 1):
-        worth[u] = -np.inf
-        choice[u] = first[u]  # silence, where no worth is a number
+        most, which = -np.inf, first[u]  # silence, where no worth is a number
         for o in range(first[u], first[u + 1]):
-            r = worth_of(o, value, cell, cost, table)
-            if r > worth[u]:
-                worth[u] = r
-                choice[u] = o
+            r = worth[o]
+            which = o if r > most else which
+            most = max(most, r)
+        choice[u], top[u] = which, most
 
 
 @compiled
@@ -261,5 +277,28 @@ def contested(first: Any, value: Any, cell: Any, cost: Any, worth: Any, high: An
             if worth[o] >= sure or o == first[u]:  # silence is kept of those who have a choice
                 keep[o] = True
                 options += 1
+    begin[users] = options
+    return keep, user[:users].copy(), begin[: users + 1].copy()
+
+
+@compiled
+def contenders(first: Any, worth: Any, margin: Any) -> Any:
+    """The same, of options that lie less than a margin below their user's best one."""
+    keep = np.zeros(worth.shape[0], np.bool_)
+    user = np.empty(first.shape[0], np.int64)
+    begin = np.empty(first.shape[0], np.int64)
+    users, options = 0, 0
+    for u in range(first.shape[0] - 1):
+        top, second = -np.inf, -np.inf
+        for o in range(first[u], first[u + 1]):
+            second = max(second, min(top, worth[o]))
+            top = max(top, worth[o])
+        if second <= top - margin:
+            continue
+        user[users], begin[users] = u, options
+        users += 1
+        for o in range(first[u], first[u + 1]):
+            keep[o] = worth[o] > top - margin or o == first[u]  # silence is kept of those who have a choice
+            options += keep[o]
     begin[users] = options
     return keep, user[:users].copy(), begin[: users + 1].copy()

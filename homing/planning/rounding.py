@@ -7,7 +7,6 @@ integer program chooses for them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +25,17 @@ from homing.planning.repair import move_users, round_weights
 from homing.planning.screening import Screened, blocks
 from homing.planning.sets import best_total
 from homing.planning.swaps import swap_users
+from homing.planning.threads import Pool
 from homing.planning.vertex import to_vertex
 
 _ROUNDS = 30
 #: Limits and users between options up to which weights are brought to a vertex: it takes the square of the first for
 #: each of the second, and of many users error diffusion loses next to nothing.
-_MOST_ROWS, _MOST_BETWEEN = 1024, 16_384
+_MOST_ROWS, _MOST_BETWEEN = 1024, 2048
 #: Pairs of moves that are tried where no single one helps.
 _FIRST_MOVES, _SECOND_MOVES = 1024, 64
+#: Gap at which a plan is good enough to be left as it is.
+_GOOD = 1e-7
 #: Gap from which few open users are chosen anew by the integer program.
 _FINE = 1e-4
 
@@ -55,7 +57,7 @@ class Rounding:
     problem: PlanningProblem
     layout: Layout
     pick: NDArray[np.int32]
-    pool: ThreadPoolExecutor
+    pool: Pool
     worth: float
     scale: FloatArray
 
@@ -65,13 +67,16 @@ class Rounding:
         Raises:
             InfeasibleFloorsError, UnmetFloorsError: if floors are missed.
         """
-        rows, options, price = self.layout.rows, screened.options, done.price
-        tables = rows.tables(price)
-        everybody, worth = options.best(tables)
-        bound = screened.value - float(price @ screened.use) + rows.bound(price) + self._best(options, worth, tables)
+        rows, options, sure = self.layout.rows, screened.options, done.sure
+        everybody, worth = options.best(rows.tables(done.price))
+        least = bound = self.dual(screened, done.price, worth)
+        tables = rows.tables(sure)
+        if sure is not done.price:
+            worth = options.best(tables)[1]
+            bound = self.dual(screened, sure, worth)
         self._put(options, everybody)
         bench = done.bench
-        best, _ = bench.best(tables)
+        best, _ = bench.best(rows.tables(done.price))
         last = np.empty(len(done.options), dtype=np.int64)
         open_entries, weight = done.options.entries(rows), done.minimum.weight.copy()
         if len(rows) <= _MOST_ROWS and between(done.options, weight) <= _MOST_BETWEEN:
@@ -80,33 +85,46 @@ class Rounding:
         choice = best.copy()
         choice[np.searchsorted(bench.user, done.options.user)] = done.options.origin[last]
         others = screened.use + options.usage(everybody, rows) - bench.usage(best, rows)
+        others_value = screened.value + float(options.value[everybody].sum() - bench.value[best].sum())
         use = others + bench.usage(choice, rows)
-        self._repair(bench, price, choice, use)
+        self._repair(bench, done.price, choice, use, least - _GOOD * abs(least) - others_value)
         self._put(bench, choice)
-        value = screened.value + float(options.value[everybody].sum() + (bench.value[choice] - bench.value[best]).sum())
-        after = bench.worth(tables)
-        repaired = int((after[best] - after[choice] > 1e-7 * self.worth).sum())
-        plan = self._told(price, bound, value, others + bench.usage(choice, rows), repaired)
+        value = others_value + float(bench.value[choice].sum())
+        got = options.worth_of(everybody, tables)
+        got[np.searchsorted(options.user, bench.user)] = bench.worth_of(choice, tables)
+        repaired = int((worth - got > 1e-7 * self.worth).sum())
+        plan = self._told(sure, bound, value, others + bench.usage(choice, rows), repaired)
         missed = any(item.missing > 0 for item in plan.usage)
         infeasible = False
         if (missed or plan.gap > _FINE) and (missed or plan.upper_bound > 0.0):
-            plan, infeasible = self._exactly(plan, bench, price)
+            plan, infeasible = self._exactly(plan, bench, sure)
         if any(item.missing > 0 for item in plan.usage):
-            infeasible = infeasible or self._cannot_be_met(price)
+            infeasible = infeasible or self._cannot_be_met(sure)
             raise (InfeasibleFloorsError if infeasible else UnmetFloorsError)(plan)
         return plan
 
-    def _best(self, options: Options, worth: FloatArray, tables: FloatArray) -> float:
-        """Σ over the open users of the best that each can get, where not all that they could get is listed too."""
-        cut = np.diff(options.first) >= MOST_OPTIONS
-        if self.layout.most == 1 or not cut.any():
-            return float(worth.sum())
-        users = blocks(options.user[cut])
-        more = self.pool.map(lambda block: best_total(*self.layout.columns, block, tables), users)
-        return float(worth[~cut].sum()) + float(sum(more))
+    def dual(self, screened: Screened, price: FloatArray, worth: FloatArray) -> float:
+        """The dual value, if nobody who is fixed would get something else at these prices.
 
-    def _repair(self, bench: Options, price: FloatArray, choice: IntArray, use: FloatArray) -> None:
-        """Mend what is broken, then fill what is left; choice (n,) and use (m,) are changed."""
+        Of users whose options are not all listed the best of what they could get is looked up.
+
+        Args:
+            worth: (n,), of the best option of each open user after prices.
+        """
+        layout, options = self.layout, screened.options
+        total = float(worth.sum())
+        cut = np.diff(options.first) >= MOST_OPTIONS
+        if layout.most > 1 and cut.any():
+            tables = layout.rows.tables(price)
+            more = self.pool.map(lambda users: best_total(*layout.columns, users, tables), blocks(options.user[cut]))
+            total = float(worth[~cut].sum()) + float(sum(more))
+        return screened.value - float(price @ screened.use) + layout.rows.bound(price) + total
+
+    def _repair(self, bench: Options, price: FloatArray, choice: IntArray, use: FloatArray, enough: float) -> None:
+        """Mend what is broken, then fill what is left until choices are worth enough.
+
+        The arrays choice (n,) and use (m,) are changed.
+        """
         rows = self.layout.rows
         entries = bench.entries(rows)
         # What is summed in another order may differ in the last digits.
@@ -119,8 +137,11 @@ class Rounding:
             _until_none(lambda: move_users(*entries, price, self.scale, *limits, 1e6, False))
         _until_none(
             lambda: (
-                move_users(*entries, price, self.scale, *limits, 1e6, True)
-                or swap_users(*entries, price, *limits, _FIRST_MOVES, _SECOND_MOVES)
+                bench.value[choice].sum() < enough
+                and (
+                    move_users(*entries, price, self.scale, *limits, 1e6, True)
+                    or swap_users(*entries, price, *limits, _FIRST_MOVES, _SECOND_MOVES)
+                )
             )
         )
 
@@ -238,18 +259,16 @@ def list_chosen(offsets: Any, pick: Any) -> Any:
         pick: (users, most), rows counted from the user's first; −1 for none.
     """
     n = 0
-    for u in range(pick.shape[0]):
-        for d in range(pick.shape[1]):
-            n += pick[u, d] >= 0
-    chosen = np.empty(n, np.int64)
+    for pick_of in pick.ravel():
+        n += pick_of >= 0
+    chosen = np.empty(n + 1, np.int64)
     n, silent = 0, 0
     for u in range(pick.shape[0]):
         before = n
         for d in range(pick.shape[1]):
-            if pick[u, d] >= 0:
-                chosen[n] = offsets[u] + pick[u, d]
-                n += 1
+            chosen[n] = offsets[u] + pick[u, d]  # to be written over where there is none, without a branch
+            n += pick[u, d] >= 0
         if n > before + 1:
             chosen[before:n].sort()
         silent += n == before
-    return chosen, silent
+    return chosen[:n], silent

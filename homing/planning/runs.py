@@ -23,15 +23,16 @@ def room_of(offsets: Any, users: Any) -> Any:
 
 @compiled
 def end_of_run(offsets: Any, users: Any, x: Any, room: Any) -> Any:
-    """Position after the last of the neighbours from users[x] on whose candidates fit into the room."""
-    run = x + 1
-    while (
-        run < users.shape[0]
-        and users[run] == users[run - 1] + 1
-        and offsets[users[run] + 1] - offsets[users[x]] <= room
-    ):
-        run += 1
-    return run
+    """Position after the last of the neighbours from users[x] on who fit into the room, they and their candidates."""
+    low, high = x + 1, min(users.shape[0], x + room)  # whether neighbours, and theirs, fit: first all do, then none
+    while low < high:
+        run = (low + high + 1) // 2
+        last = users[run - 1]
+        if last - users[x] == run - 1 - x and offsets[last + 1] - offsets[users[x]] <= room:
+            low = run
+        else:
+            high = run - 1
+    return low
 
 
 @compiled
@@ -62,6 +63,28 @@ def most_worth(
         else:
             for i in range(rows.shape[0]):
                 worth[i] -= cost[i] * table[cells[i]]
+
+
+@compiled
+def two_best(ends: Any, worth: Any, top: Any, second: Any, which: Any) -> Any:
+    """What each user's best and second-best rows are worth, 0 where that is not above 0; and which the best one is.
+
+    Args:
+        ends: (users,) where each user's rows end.
+        worth: of the rows, from the first user's first on.
+        top, second, which: (users,) out.
+    """
+    i = np.uint64(0)  # an unsigned index is not looked at for being below 0
+    for u in range(ends.shape[0]):
+        end = np.uint64(ends[u])
+        best, next_best, at = np.float32(0.0), np.float32(0.0), i
+        while i < end:
+            r = worth[i]
+            next_best = max(next_best, min(best, r))
+            at = i if r > best else at
+            best = max(best, r)
+            i += np.uint64(1)
+        top[u], second[u], which[u] = best, next_best, at
 
 
 @compiled

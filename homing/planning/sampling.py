@@ -11,7 +11,7 @@ from homing.planning.layout import IntArray
 from homing.planning.sets import best_set, reduced, sort_live
 
 #: Users of a sample that are read together.
-_NEIGHBOURS = 16
+_NEIGHBOURS = 64
 
 
 def sample(n: int, size: int, rng: np.random.Generator) -> IntArray:
@@ -90,7 +90,9 @@ def steps(
             n = 0
             for i in range(offsets[x], offsets[x + 1]):
                 r = reduced(i, value, cell, costs, table)
-                if r > 0.0:
+                if most == 1 and n and r > worth[0]:
+                    at[0], worth[0] = i, r
+                elif r > 0.0 and (most > 1 or not n):
                     at[n], worth[n] = i, r
                     n += 1
             sort_live(at, worth, n)

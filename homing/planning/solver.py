@@ -12,8 +12,7 @@ The dual value at the prices bounds every plan's value from above, so that the a
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from homing.checks import check_finite, check_shape
 from homing.planning.descent import Finished, descend
 from homing.planning.deviation import deviation, spread
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
+from homing.planning.nearest import nearest_inside
 from homing.planning.newton import Interval
 from homing.planning.plan import Plan
 from homing.planning.problem import PlanningProblem
@@ -29,21 +29,31 @@ from homing.planning.rounding import Rounding
 from homing.planning.sampling import sample, steps
 from homing.planning.screening import Box, Screened, screen
 from homing.planning.sets import best_total
+from homing.planning.threads import Pool, pool_of
 
 #: Users who tell what is typical, and with whom rough prices are found.
 _FEW = 4096
 #: Users of the first sample, and how many more there are in the next.
 _FIRST_SAMPLE = 2048
 _GROWTH = 8
-#: Half widths of the intervals, in standard deviations of the prices from a sample.
-_SURE = 3.0
-#: γ of the first Newton steps, in what prices are off.
-_SMOOTH = 0.5
-#: Gap at which the descent stops, as a share of the value.
-_ENOUGH = 1e-9
+#: Half widths of the intervals, in standard deviations of the prices from a sample: while it is samples that are
+#: screened, and for everybody. A narrow one leaves few users open; where prices leave it the bound is a little loose.
+_SURE, _SURE_OF_ALL = 3.0, 2.5
+#: γ of the first Newton steps, in what prices are off: with samples; and for everybody the least, and what makes it
+#: larger, open users a limit: where few are near a switch, steps are many.
+_SMOOTH, _SMOOTH_LEAST, _USERS_A_LIMIT = 0.5, 0.05, 80.0
+#: A sample's prices are good enough where a step promises so many messages' worth: noise alone takes them farther.
+_LOOSE = 2.0
+#: Gap at which the descent stops, and what the bound may lie too high where prices leave the box, as shares of the
+#: value.
+_ENOUGH, _NEAR = 5e-7, 4e-6
+#: How far prices may go from the middle of a box, in its half widths.
+_FAR = 4.0
 #: Variance of what prices have moved since yesterday, in those of a small sample's: the least that is reckoned with,
 #: and from which on they are no better than the sample's.
-_STILL, _MOVED = 0.03, 0.25
+_STILL, _MOVED = 0.03, 1.0
+#: Of the last sample, that is looked at to say so.
+_PART = 0.25
 
 
 def solve(
@@ -82,9 +92,8 @@ def solve(
         from homing.planning.priorities import solve_in_order
 
         return solve_in_order(problem, warm_start=warm_start, seed=seed, threads=threads)
-    layout = lay_out(problem)
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return _Search(problem, layout, np.random.default_rng(seed), pool).plan(warm_start)
+    with pool_of(threads) as pool:
+        return _Search(problem, lay_out(problem, pool), np.random.default_rng(seed), pool).plan(warm_start)
 
 
 def dual_prices(
@@ -108,14 +117,14 @@ def dual_prices(
         True
     """
     layout = lay_out(problem)
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with pool_of(threads) as pool:
         search = _Search(problem, layout, np.random.default_rng(seed), pool)
         _, done = search.minimum(warm_start)
         return search.rounding().of_limits(done.price)
 
 
 class _Search:
-    def __init__(self, problem: PlanningProblem, layout: Layout, rng: np.random.Generator, pool: ThreadPoolExecutor):
+    def __init__(self, problem: PlanningProblem, layout: Layout, rng: np.random.Generator, pool: Pool):
         self.problem, self.layout, self.rng, self.pool = problem, layout, rng, pool
         self.rows = layout.rows
         self.pick = np.empty((layout.n_users, layout.most), dtype=np.int32)
@@ -124,7 +133,7 @@ class _Search:
         self.unit = self._typical_units()
         self.scale = self.unit[self.rows.cost]
         # No floor subsidises without end: where that is not enough it is infeasible.
-        most = 1000.0 * max(self.worth, float(np.abs(layout.value[:1_000_000]).max(initial=0.0))) / self.scale
+        most = 1000.0 * max(self.worth, float(np.abs(layout.value[:100_000]).max(initial=0.0))) / self.scale
         self.whole = Interval(
             np.where(np.isfinite(self.rows.floor), -most, 0.0), np.where(np.isfinite(self.rows.ceiling), np.inf, 0.0)
         )
@@ -144,47 +153,89 @@ class _Search:
         price, off, sizes = begun or (*self._begin(), sizes)
         for size in sizes:
             price, off = self._sampled(size, price, off)
-        return self._settle(np.arange(n), price, off)
+        return self._settle(price, off)
 
     def _sampled(self, size: int, price: FloatArray, off: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Prices of a sample, and how far off they may be, as standard deviations of tables."""
         users = sample(self.layout.n_users, size, self.rng)
-        screened, done = self._settle(users, price, off)
         size, n = len(users), self.layout.n_users
+        tables = self.rows.tables(price)
+        box = Box(tables - _SURE * off, tables + _SURE * off)
+        # Where they leave the box they are about right in any case.
+        screened = screen(self.layout, users, box, self.pick, self.pool)
+        gamma = _SMOOTH * self._typical(off)
+        done = self._descend(screened, size / n, price, gamma, self.whole, last=gamma, loose=_LOOSE * self.worth)
         off = deviation(self.rows, screened, done, self.scale, self.worth, size / n, size)
-        return done.price, off + 1e-12 * self.worth
+        return done.price, off + 1e-6 * self.worth
 
-    def _settle(self, users: IntArray, price: FloatArray, off: FloatArray) -> tuple[Screened, Finished]:
-        """Screen some users and minimise their dual; everybody's to the end, and anew where prices leave the box."""
-        everybody = len(users) == self.layout.n_users
-        # Smoothed by about as much as prices are off, Newton's steps are few.
-        gamma = _SMOOTH * max(float(np.sqrt(np.mean(np.square(off * self.unit[:, None])))), 1e-6 * self.worth)
-        share = 1.0 if everybody else len(users) / self.layout.n_users
-        width = _SURE * off
+    def _settle(self, price: FloatArray, off: FloatArray) -> tuple[Screened, Finished]:
+        """Screen everybody and minimise their dual to the end; anew where prices end far outside of the box."""
+        users = np.arange(self.layout.n_users)
+        width = _SURE_OF_ALL * off
         widest = width / 4.0
+        near = _NEAR if _sizes(len(users)) else 0.0  # of few users another pass costs nothing
+        rounding = self.rounding()
+
+        def dual(screened: Screened, price: FloatArray) -> float:
+            return rounding.dual(screened, price, screened.options.best(self.rows.tables(price))[1])
+
         while True:
             tables = self.rows.tables(price)
             box = Box(tables - width, tables + width)
             screened = screen(self.layout, users, box, self.pick, self.pool)
-            done = descend(
-                screened.options,
-                self.rows,
-                self.rows.floor * share - screened.use,
-                self.rows.ceiling * share - screened.use,
-                price,
-                self.whole,
-                self.scale,
-                gamma,
-                last=0.0 if everybody else gamma,
-                enough=_ENOUGH * abs(screened.value + float(screened.options.value.sum())),
-            )
-            price = done.price
-            outside = box.outside(self.rows.tables(price))
-            if not everybody or not outside.any():  # a sample's prices are about right in any case
+            few = _USERS_A_LIMIT * len(self.rows) / max(1, len(screened.options))
+            gamma = min(_SMOOTH, max(_SMOOTH_LEAST, few)) * self._typical(off)
+            # Where fixed users alone use more than there is, nothing but the end of what is allowed stops a price.
+            within = self.whole.around(price, _FAR * self._widest(width))
+            done = self._descend(screened, 1.0, price, gamma, within, last=0.0, loose=0.0)
+            outside = box.outside(self.rows.tables(done.price))
+            if not outside.any():
                 return screened, done
+            if not within.stops(done.price, self.whole):
+                sure = nearest_inside(box, price, done.price, done.curve, self.rows)
+                if dual(screened, sure) - dual(screened, done.price) <= near * abs(screened.value):
+                    return screened, replace(done, sure=sure)
+            price = done.price
             # They are close to where they belong now; a box that fails again grows.
             width = widest + 2.0 * outside
             widest = 4.0 * widest
+
+    def _descend(
+        self,
+        screened: Screened,
+        share: float,
+        price: FloatArray,
+        gamma: float,
+        within: Interval,
+        *,
+        last: float,
+        loose: float,
+    ) -> Finished:
+        """The dual of the open users at its least, with a share of the limits less what the fixed use."""
+        return descend(
+            screened.options,
+            self.rows,
+            self.rows.floor * share - screened.use,
+            self.rows.ceiling * share - screened.use,
+            price,
+            within,
+            self.scale,
+            gamma,
+            self.pool,
+            last=last,
+            enough=_ENOUGH * abs(screened.value + float(screened.options.value.sum())),
+            loose=loose,
+        )
+
+    def _widest(self, tables: FloatArray) -> FloatArray:
+        """The largest entry (m,) of tables at which each price counts."""
+        out = np.zeros(len(self.rows))
+        np.maximum.at(out, self.rows.row, tables.ravel()[self.rows.place])
+        return out
+
+    def _typical(self, off: FloatArray) -> float:
+        """What prices are off, in units of value."""
+        return max(float(np.sqrt(np.mean(np.square(off * self.unit[:, None])))), 1e-6 * self.worth)
 
     # Where to begin -------------------------------------------------------------------------------------------------
 
@@ -205,10 +256,10 @@ class _Search:
         off = spread(self.rows, np.diag(np.square(width)))
         if not sizes:
             return price, off, []
-        small = sizes[min(1, len(sizes) - 1)]
-        today, noise = self._sampled(small, price, off)
+        small = int(sizes[-1] * _PART)
+        today, noise = self._sampled(small, price, 2.0 * off)  # of which the sample's own noise may be half
         moved = np.abs(self.rows.tables(today) - self.rows.tables(price))
-        if np.any(moved > _SURE * off):
+        if np.any(moved > 2.0 * _SURE * off):
             return None
         weighty = noise * self.unit[:, None]
         some = weighty > 1e-3 * weighty.max()

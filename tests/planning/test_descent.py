@@ -34,7 +34,7 @@ def test_who_is_opened_again_is_on_the_bench(monkeypatch: pytest.MonkeyPatch) ->
         found = screen(layout, np.arange(users), Box(np.zeros(shape), np.full(shape, 4.0)), pick, pool)
     whole = Interval(np.zeros(2), np.full(2, np.inf))
     done = descend(
-        found.options, rows, rows.floor, rows.ceiling - found.use, np.zeros(2), whole, np.ones(2), 0.5,
+        found.options, rows, rows.floor, rows.ceiling - found.use, np.zeros(2), whole, np.ones(2), 0.5, pool,
         last=0.0, enough=1e-9,
     )  # fmt: skip
     assert np.isin(done.options.user, done.bench.user).all()

@@ -62,7 +62,7 @@ def test_samples_are_as_far_off_as_is_said() -> None:
             left = rows.ceiling * share - screened.use
             done = descend(
                 screened.options, rows, rows.floor, left, truth, Interval(np.zeros(4), np.full(4, np.inf)), scale,
-                0.02, last=0.02, enough=0.0,
+                0.02, pool, last=0.02, enough=0.0,
             )  # fmt: skip
             off = deviation(rows, screened, done, scale, 1.0, share, len(some))
             z.append((rows.tables(done.price) - tables)[0, cells] / off[0, cells])

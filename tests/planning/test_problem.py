@@ -141,3 +141,24 @@ def test_floors_that_compete_for_a_budget_are_told() -> None:
         solve(problem)
     assert sum(item.missing for item in caught.value.missed) == 2.0
     assert all(item.missing == 0 for item in caught.value.plan.usage if not item.floor)
+
+
+def test_candidates_revalued_are_the_problem_with_those_values() -> None:
+    rng = np.random.default_rng(3)
+    columns = {"codes": {"channel": rng.integers(0, 3, 600)}, "costs": {"money": rng.random(600)}}
+    limits = {"budgets": [Budget(40, {"channel": 1}), Budget(20.0, cost="money")], "max_per_user": 2}
+    old = PlanningProblem(np.repeat(np.arange(200), 3), rng.normal(0.5, 1.0, 600), **columns, **limits)
+    value = rng.normal(0.5, 1.0, 600)
+    solve(old)  # what is made of the codes is kept
+    plan = solve(old.revalued(value))
+    anew = solve(PlanningProblem(np.repeat(np.arange(200), 3), value, **columns, **limits))
+    assert plan.chosen.tolist() == anew.chosen.tolist() and plan.upper_bound == anew.upper_bound
+
+
+def test_bad_new_values_are_refused() -> None:
+    problem = PlanningProblem(**GOOD)
+    with pytest.raises(InvalidInputError, match=re.escape("value[1] == nan, must be finite.")):
+        problem.revalued([0.5, np.nan, 0.3, 0.1])
+    twins = PlanningProblem([0, 0], [1.0, 2.0], max_per_user=2)
+    with pytest.raises(InvalidInputError, match=r"candidate 1 == .*user 0.*, must differ"):
+        twins.revalued([1.0, 1.0])

@@ -200,7 +200,6 @@ def test_prices_to_begin_with_are_one_for_each_limit() -> None:
 
 def test_a_user_without_a_number_is_silent() -> None:
     """Whatever stood in the array before: an index that was never set would be read from foreign memory."""
-    columns = (np.array([0, 2]), np.full(2, -np.inf), np.array([[0, 0]], np.int32), np.zeros((1, 0, 2), np.float32))
     choice, worth = np.array([10**12]), np.zeros(1)
-    best_options(*columns, np.array([[np.nan]]), choice, worth)
+    best_options(np.array([0, 2]), np.full(2, np.nan), choice, worth)
     assert choice.tolist() == [0] and worth.tolist() == [-np.inf]

@@ -1,6 +1,6 @@
 """`solve`: the plan for a problem, by prices.
 
-1. Sampled dual steps give rough prices, from a few thousand users; or yesterday's are looked at with a small sample.
+1. Sampled dual steps give rough prices, from a few thousand users; or yesterday's are taken, and the samples left out.
 2. On growing samples of users the dual is minimised by Newton steps; the sample's noise gives an interval for what
    prices take off each kind of candidate. Users whose choice nothing in it changes are fixed in one pass (`screen`);
    only the others have options.
@@ -49,11 +49,8 @@ _LOOSE = 2.0
 _ENOUGH, _NEAR = 5e-7, 4e-6
 #: How far prices may go from the middle of a box, in its half widths.
 _FAR = 4.0
-#: Variance of what prices have moved since yesterday, in those of a small sample's: the least that is reckoned with,
-#: and from which on they are no better than the sample's.
-_STILL, _MOVED = 0.03, 1.0
-#: Of the last sample, that is looked at to say so.
-_PART = 0.25
+#: What yesterday's prices are off, a standard deviation, as a share of them; a third as much of the typical value.
+_MOVED = 0.004
 
 
 def solve(
@@ -147,13 +144,14 @@ class _Search:
 
     def minimum(self, warm_start: NDArray[np.float64] | Plan | None) -> tuple[Screened, Finished]:
         """Everybody, screened, and the prices at which the dual value is least."""
-        n = self.layout.n_users
-        sizes = _sizes(n)
-        begun = None if warm_start is None else self._begin_from(warm_start, sizes)
-        price, off, sizes = begun or (*self._begin(), sizes)
-        for size in sizes:
+        if warm_start is not None and (found := self._settle(*self._yesterday(warm_start), lost=True)):
+            return found
+        price, off = self._begin()
+        for size in _sizes(self.layout.n_users):
             price, off = self._sampled(size, price, off)
-        return self._settle(price, off)
+        found = self._settle(price, off, lost=False)
+        assert found is not None
+        return found
 
     def _sampled(self, size: int, price: FloatArray, off: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Prices of a sample, and how far off they may be, as standard deviations of tables."""
@@ -168,8 +166,11 @@ class _Search:
         off = deviation(self.rows, screened, done, self.scale, self.worth, size / n, size)
         return done.price, off + 1e-6 * self.worth
 
-    def _settle(self, price: FloatArray, off: FloatArray) -> tuple[Screened, Finished]:
-        """Screen everybody and minimise their dual to the end; anew where prices end far outside of the box."""
+    def _settle(self, price: FloatArray, off: FloatArray, *, lost: bool) -> tuple[Screened, Finished] | None:
+        """Screen everybody and minimise their dual to the end; anew where prices end outside of the box.
+
+        If some want to go far beyond it, `lost` says that this was no place to begin: then there is no result.
+        """
         users = np.arange(self.layout.n_users)
         width = _SURE_OF_ALL * off
         widest = width / 4.0
@@ -191,7 +192,10 @@ class _Search:
             outside = box.outside(self.rows.tables(done.price))
             if not outside.any():
                 return screened, done
-            if not within.stops(done.price, self.whole):
+            if within.stops(done.price, self.whole):
+                if lost:
+                    return None
+            else:
                 sure = nearest_inside(box, price, done.price, done.curve, self.rows)
                 if dual(screened, sure) - dual(screened, done.price) <= near * abs(screened.value):
                     return screened, replace(done, sure=sure)
@@ -239,35 +243,17 @@ class _Search:
 
     # Where to begin -------------------------------------------------------------------------------------------------
 
-    def _begin_from(
-        self, warm_start: NDArray[np.float64] | Plan, sizes: list[int]
-    ) -> tuple[FloatArray, FloatArray, list[int]] | None:
-        """Yesterday's prices, how far off they may be today, and the samples to take yet; None where they are no start.
+    def _yesterday(self, warm_start: NDArray[np.float64] | Plan) -> tuple[FloatArray, FloatArray]:
+        """Yesterday's prices, and how far off they are taken to be, as standard deviations of tables.
 
-        A small sample says whether they have moved by more than it would be off itself. Prices in between, weighted by
-        the variances (shrinkage; Efron and Morris 1973, "Stein's estimation rule and its competitors", JASA 68), are
-        nearer than either.
+        A sample does not tell it: its own noise is more than prices move in a day.
         """
         given = warm_start.prices if isinstance(warm_start, Plan) else warm_start
         of_limit = check_finite("warm_start", check_shape("warm_start", given, (len(self.rows.of_limit),)))
         counted = np.bincount(self.rows.of_limit, weights=of_limit, minlength=len(self.rows))
         price = self.whole.clip(counted.astype(np.float64))
-        width = 0.03 * np.abs(price) + 0.01 * self.worth / self.scale
-        off = spread(self.rows, np.diag(np.square(width)))
-        if not sizes:
-            return price, off, []
-        small = int(sizes[-1] * _PART)
-        today, noise = self._sampled(small, price, 2.0 * off)  # of which the sample's own noise may be half
-        moved = np.abs(self.rows.tables(today) - self.rows.tables(price))
-        if np.any(moved > 2.0 * _SURE * off):
-            return None
-        weighty = noise * self.unit[:, None]
-        some = weighty > 1e-3 * weighty.max()
-        drift = max(float(np.mean(np.square(moved[some] / noise[some]))) - 1.0, _STILL)
-        if drift > _MOVED:
-            return today, noise, [size for size in sizes if size > small]
-        share = drift / (1.0 + drift)
-        return price + share * (today - price), np.sqrt(share) * noise, []
+        width = _MOVED * np.abs(price) + _MOVED / 3.0 * self.worth / self.scale
+        return price, spread(self.rows, np.diag(np.square(width)))
 
     def _begin(self) -> tuple[FloatArray, FloatArray]:
         """Rough prices, and how far off they may be, as standard deviations of tables."""

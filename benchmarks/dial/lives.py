@@ -2,129 +2,132 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.dial.truth import FloatArray
+from benchmarks.dial.expected import DIALLED, FloatArray, Life, live
 from benchmarks.long_term.run import logged
-from homing.estimates import Estimate
-from homing.learners import fit_reward_model, make
-from homing.log import FeatureEncoder
-from homing.policies import Policy, RewardModel
-from homing.simulation import Rollout, make_world, simulate
+from homing.learners import make
+from homing.policies import PolicyArtifact, load_policy, save_policy
+from homing.simulation.messaging import MessagingParameters, MessagingWorld
 
-DIALLED = ("sessions", "converted", "churned", "opted_out")
-FACTORS = (0.0, 0.25, 1.0, 4.0, 16.0)
+FACTORS = (0.0, 1.0, 4.0, 16.0)
 LIVED_DAYS = 90
-MODEL_ROWS = 15_000
+#: Decisions by whose scores it is told whether a weight matters to a policy.
+ASKED = 10_000
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A policy with what it sees, a reward model for evaluation, and what the learner says it cannot tell."""
-
-    policy: Policy
-    encoder: FeatureEncoder
-    model: RewardModel
-    untold: str
-
-
-def weights(factors: Mapping[str, float]) -> FloatArray:
-    """The owner's weights, some of them times a factor, (m,)."""
-    world = make_world("messaging")
-    return np.array([world.weights[name] * factors.get(name, 1.0) for name in world.objectives])
-
-
-def trained(learner: str, users: int, logs: Path | None, seed: int) -> Trained:
-    """From one log, of users who have lived with the behaviour policy before."""
-    world, rng = make_world("messaging"), np.random.default_rng(seed)
-    data = logged(users, seed, None if logs is None else logs / str(seed) / "log")
-    assert data.encoder is not None
-    maker = make(learner)
-    policy = maker.fit(data, weights=world.weights, rng=rng)
-    some = data.take(np.flatnonzero(data.user < np.sort(data.user)[min(MODEL_ROWS, data.n - 1)]))
-    model = fit_reward_model(some, "linear", weights({}), rng=rng).model
-    tell(f"trained on log {seed}")
-    return Trained(policy, data.encoder, model, maker.report["warnings"].get("effects-not-told", ""))
-
-
-@dataclass(frozen=True)
-class Lived:
-    """What users live through under each factor of one objective's weight.
+class Product:
+    """A messaging world: what is other than in `MessagingWorld`, and its owner's weights.
 
     Attributes:
-        means: of the objective, a user.
-        sends: messages a user.
-        steps: differences of the objective from one factor to the next, paired.
-        whole: from the first to the last.
+        title: for people.
+        parameters: of the world.
+        weights: by objective, where they are not the world's own.
     """
 
-    means: tuple[float, ...]
-    sends: tuple[float, ...]
-    steps: tuple[Estimate, ...]
-    whole: Estimate
+    title: str
+    parameters: MessagingParameters = field(default_factory=MessagingParameters)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        steps = [step.to_dict() for step in self.steps]
-        return {"means": self.means, "sends": self.sends, "steps": steps, "whole": self.whole.to_dict()}
+    @property
+    def world(self) -> MessagingWorld:
+        """A world of it."""
+        return MessagingWorld(self.parameters)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Lived:
-        steps = tuple(Estimate.from_dict(step) for step in data["steps"])
-        return cls(tuple(data["means"]), tuple(data["sends"]), steps, Estimate.from_dict(data["whole"]))
+    def weighted(self, factors: Mapping[str, float]) -> dict[str, float]:
+        """The owner's weights, some of them times a factor."""
+        own = MessagingWorld.weights | dict(self.weights)
+        return {name: weight * factors.get(name, 1.0) for name, weight in own.items()}
+
+    def importance(self, factors: Mapping[str, float]) -> FloatArray:
+        """The same, (m,), as the policy takes them."""
+        weights = self.weighted(factors)
+        return np.array([weights[name] for name in MessagingWorld.objectives])
 
 
 @dataclass(frozen=True)
-class Dialled:
-    """A policy that is dialled: what its learner says it cannot tell, and lives by objective."""
+class Study:
+    """Logs of one product, what is learnt of them, and users who live with it.
 
-    untold: str
-    lived: dict[str, Lived]
+    Attributes:
+        product: whose users these are.
+        learner: by name.
+        users: of each log.
+        judged: who live with what is learnt.
+        logs: folder to keep logs in, a folder each; None to make them anew.
+        keep: folder of what is done.
+    """
+
+    product: Product
+    learner: str
+    users: int
+    judged: int
+    logs: Path | None
+    keep: Path
+
+    def learnt(self, seed: int) -> PolicyArtifact:
+        """From one log, of users who have lived with the behaviour policy before; read from the folder if it is done.
+
+        With it is kept what the learner says it cannot tell, and the objectives whose weight changes no decision of
+        some thousands.
+        """
+        folder = self.keep / str(seed) / "policy"
+        if not (folder / "manifest.json").exists():
+            logs = None if self.logs is None else self.logs / str(seed) / "log"
+            data = logged(self.users, seed, logs, self.product.world)
+            assert data.encoder is not None
+            maker = make(self.learner)
+            policy = maker.fit(data, weights=self.product.weighted({}), rng=np.random.default_rng(seed))
+            some = data.rows(np.arange(min(ASKED, data.n)))
+
+            def asked(factors: Mapping[str, float]) -> FloatArray:
+                w = self.product.importance(factors)
+                return policy.action_probs(some.context, some.candidates, some.eligible, w)
+
+            still = [name for name in DIALLED if _same(asked({name: f}) for f in FACTORS)]
+            told = {"untold": maker.report["warnings"].get("effects-not-told", ""), "still": still}
+            save_policy(policy, folder, name="dialled", features=data.encoder.to_dict(), trained=told)
+            tell(f"trained on log {seed}")
+        return load_policy(folder)
+
+    def lived(self, seed: int) -> dict[str, list[Life]]:
+        """Lives under each factor of each objective's weight; read from the folder as far as they are done."""
+        policy = self.learnt(seed)
+        base = self._life(policy, seed, {})
+        return {
+            name: [
+                base if factor == 1.0 or name in policy.trained["still"] else self._life(policy, seed, {name: factor})
+                for factor in FACTORS
+            ]
+            for name in DIALLED
+        }
+
+    def _life(self, policy: PolicyArtifact, seed: int, factors: Mapping[str, float]) -> Life:
+        setting = "-".join(f"{name}-{factor:g}" for name, factor in factors.items()) or "owner"
+        file = self.keep / str(seed) / f"{setting}.npz"
+        if not file.exists():
+            life = live(
+                policy, self.product.importance(factors), days=LIVED_DAYS, n_users=self.judged, seed=1_000_000 + seed,
+                parameters=self.product.parameters,
+            )  # fmt: skip
+            part = file.with_suffix(".part.npz")
+            np.savez(part, total=life.total, sends=life.sends)
+            part.rename(file)
+            tell(f"log {seed}, {setting}: {life.total.mean(axis=0).round(5).tolist()}")
+        with np.load(file) as kept:
+            return Life(kept["total"], kept["sends"])
 
 
-def dialled(learner: str, users: int, judged: int, logs: Path | None, keep: Path, seed: int) -> Dialled:
-    """From one log; read from the folder if it is done."""
-    file = keep / f"{seed}.json"
-    if file.exists():
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return Dialled(kept["untold"], {name: Lived.from_dict(each) for name, each in kept["lived"].items()})
-    found = trained(learner, users, logs, seed)
-    out = Dialled(found.untold, moved(found, judged, seed))
-    lived = {name: each.to_dict() for name, each in out.lived.items()}
-    file.write_text(json.dumps({"untold": out.untold, "lived": lived}), encoding="utf-8")
-    return out
-
-
-def moved(found: Trained, judged: int, seed: int) -> dict[str, Lived]:
-    """How each objective moves with its weight."""
-    world = make_world("messaging")
-
-    def live(factors: Mapping[str, float]) -> Rollout:
-        return simulate(
-            world, found.policy, horizon_days=LIVED_DAYS, n_users=judged, seed=1_000_000 + seed,
-            encoder=found.encoder, policy_weights=weights(factors),
-        )  # fmt: skip
-
-    base = live({})
-    out = {}
-    for name in DIALLED:
-        runs = [base if factor == 1.0 else live({name: factor}) for factor in FACTORS]
-        out[name] = Lived(
-            means=tuple(run.value(name).value for run in runs),
-            sends=tuple(float(run.sends.mean()) for run in runs),
-            steps=tuple(run.minus(before, name) for before, run in pairwise(runs)),
-            whole=runs[-1].minus(runs[0], name),
-        )
-        tell(f"log {seed}, {name}: {[round(mean, 5) for mean in out[name].means]}")
-    return out
+def _same(tables: Iterable[FloatArray]) -> bool:
+    first, *rest = tables
+    return all(np.array_equal(first, table) for table in rest)
 
 
 def tell(what: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import binomtest
 
-from benchmarks.dial.lives import DIALLED, Trained, tell, trained, weights
+from benchmarks.dial.expected import DIALLED, FloatArray
+from benchmarks.dial.lives import tell
 from benchmarks.dial.truth import per_decision
+from benchmarks.long_term.run import logged
 from homing.estimates import t_quantile
-from homing.log import LoggedDataset, build_dataset
+from homing.learners import fit_reward_model, make
+from homing.log import FeatureEncoder, LoggedDataset, build_dataset
 from homing.ope import evaluate_policy, pareto
-from homing.policies import dataset_probs, dataset_values
+from homing.policies import Policy, RewardModel, dataset_probs, dataset_values
 from homing.simulation import decider, log_decisions, make_world
 
 Ends = tuple[float, float]
@@ -24,6 +28,34 @@ PREVIEWED: dict[str, dict[str, float]] = {
     **{f"{name} × 4": {name: 4.0} for name in DIALLED},
 }
 PREVIEW_DAYS = 14
+MODEL_ROWS = 15_000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A policy with what it sees, and a reward model for evaluation."""
+
+    policy: Policy
+    encoder: FeatureEncoder
+    model: RewardModel
+
+
+def weights(factors: Mapping[str, float]) -> FloatArray:
+    """The owner's weights, some of them times a factor, (m,)."""
+    world = make_world("messaging")
+    return np.array([world.weights[name] * factors.get(name, 1.0) for name in world.objectives])
+
+
+def trained(learner: str, users: int, logs: Path | None, seed: int) -> Trained:
+    """From one log, of users who have lived with the behaviour policy before."""
+    world, rng = make_world("messaging"), np.random.default_rng(seed)
+    data = logged(users, seed, None if logs is None else logs / str(seed) / "log")
+    assert data.encoder is not None
+    policy = make(learner).fit(data, weights=world.weights, rng=rng)
+    some = data.take(np.flatnonzero(data.user < np.sort(data.user)[min(MODEL_ROWS, data.n - 1)]))
+    model = fit_reward_model(some, "linear", weights({}), rng=rng).model
+    tell(f"trained on log {seed}")
+    return Trained(policy, data.encoder, model)
 
 
 def preview(found: Trained, users: int, seed: int) -> dict[tuple[str, str, str], Ends]:

@@ -1,14 +1,15 @@
 """Claim: the dial works: objectives truly move with their weights, and the preview tells beforehand, with intervals.
 
-A policy is trained once on a log of `MessagingWorld`; then its objectives' weights are changed at run time, without
-training. (1) Under each setting other users live with the policy for the ninety days that it looks ahead, on common
-random numbers: do the objectives move with their weights? A policy that is good already stands where an objective
-hardly moves, and noise decides which way; so a step in the wrong direction, or the whole way from the smallest weight
-to the largest, is one only if it is told from noise. All are looked at: each is held to its share of 5 %. What a log
-tells nothing of that is sure no weight can move in the right direction, and the learner then says so
-(`effects-not-told`). (2) Small logs of the behaviour policy each give a preview of several settings
-(`homing.ope.pareto`, differences to the log itself): how often do its 95 % intervals hold the truth? That truth is of
-single decisions in the log's states, as the preview is (`truth.py`).
+A policy is trained once on a log; then its objectives' weights are changed at run time, without training. (1) Under
+each setting other users live with the policy for the ninety days that it looks ahead, on common random numbers
+(`expected.py`): do the objectives move with their weights? A policy that is good already stands where an objective
+hardly moves, and errors of what it learnt decide which way; so it is told how large a fall can be on the way up that
+these logs do not exclude (`monotony.py`). What a log tells nothing of that is sure no weight can move in the right
+direction, and the learner then says so (`effects-not-told`). In `MessagingWorld` conversions and leaving are so rare
+that no log of this size tells of them; so the same is done for a product in which they are frequent. (2) Small logs of
+the behaviour policy each give a preview of several settings (`homing.ope.pareto`, differences to the log itself): how
+often do its 95 % intervals hold the truth? That truth is of single decisions in the log's states, as the preview is
+(`truth.py`).
 """
 
 from __future__ import annotations
@@ -16,67 +17,96 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.dial.lives import DIALLED, FACTORS, LIVED_DAYS, Dialled, dialled
+from benchmarks.dial.expected import DIALLED, Life
+from benchmarks.dial.lives import FACTORS, LIVED_DAYS, Product, Study
+from benchmarks.dial.monotony import monotony
 from benchmarks.dial.previews import PREVIEW_DAYS, PREVIEWED, Ends, covered_rows, previewed
 from benchmarks.measure import publish, table
-from homing.estimates import Estimate, t_quantile
-from homing.simulation import make_world
+from homing.simulation.messaging import MessagingParameters
+
+#: By the folder that keeps what is done of each.
+PRODUCTS = {
+    "messaging": Product("`MessagingWorld`"),
+    "passes": Product(
+        "A product of passes, whose messages annoy: a pass costs two sessions, and a user who leaves ten; sessions "
+        "bring one twenty-five times as often as they bring subscriptions in `MessagingWorld`, passes end after a "
+        "month, users leave five times as often, and a message annoys twice as much",
+        MessagingParameters(
+            conversion_per_session=0.02, intent_factor=20.0, cancel_per_day=0.03, churn_per_day=0.008, annoyance=0.04
+        ),
+        {"converted": 2.0, "cancelled": -2.0, "churned": -10.0},
+    ),
+}
 
 
-def dial_rows(found: Sequence[Dialled]) -> list[tuple[str, ...]]:
-    """A row an objective: its mean under each factor, steps in the wrong direction, and the whole way."""
-    world, rows = make_world("messaging"), []
-    wholes = len(found) * len(DIALLED)
-    step_level, whole_level = 1.0 - 0.05 / (wholes * (len(FACTORS) - 1)), 1.0 - 0.05 / wholes
-    for name in DIALLED:
-        better = 1.0 if world.weights[name] > 0 else -1.0
-        lived = [each.lived[name] for each in found]
-        steps = [_signed(step, better).at(step_level) for each in lived for step in each.steps]
-        whole = [_signed(each.whole, better).at(whole_level) for each in lived]
-        told = sum(name not in each.untold for each in found)
-        # Logs are what they are; users are drawn anew for each.
-        change = float(np.mean([each.whole.value for each in lived]))
-        half = t_quantile(0.95, sum(each.whole.df for each in lived)) * float(
-            np.sqrt(np.sum([each.whole.std_error**2 for each in lived])) / len(lived)
-        )
+def dial_rows(study: Study, lived: Sequence[Mapping[str, Sequence[Life]]], untold: Sequence[str]) -> list[list[str]]:
+    """A row an objective: its mean under each factor, and how monotonically it moves."""
+    rows = []
+    for i, name in enumerate(DIALLED):
+        better = 1.0 if study.product.weighted({})[name] > 0 else -1.0
+        lives = np.array([[life.total[:, i] for life in each[name]] for each in lived])
+        sends = np.array([[life.sends.mean() for life in each[name]] for each in lived]).mean(axis=0)
+        found = monotony(better * lives)
+        way = found.whole if better > 0 else found.whole.negated()
+        told = sum(name not in each for each in untold)
         rows.append(
-            (
+            [
                 f"{name} ({'more' if better > 0 else 'fewer'} is better)",
-                *(f"{mean:.4g}" for mean in np.mean([each.means for each in lived], axis=0)),
-                f"{change:+.3g} [{change - half:.3g}, {change + half:.3g}]",
-                " to ".join(f"{np.mean([each.sends[end] for each in lived]):.0f}" for end in (0, -1)),
-                f"{told} of {len(found)}",
-                f"{sum(step.value < 0 for step in steps)} of {len(steps)}",
-                f"{sum(step.upper < 0 for step in steps)}",
-                f"{sum(item.lower > 0 for item in whole)} of {len(whole)}",
-                f"{sum(item.upper < 0 for item in whole)}",
-            )
+                *(f"{mean:.4g}" for mean in lives.mean(axis=(0, 2))),
+                f"{sends[0]:.0f} to {sends[-1]:.0f}",
+                f"{told} of {len(lived)}",
+                f"{way.value:+.3g} [{way.lower:+.3g}, {way.upper:+.3g}]",
+                f"{found.rising} of {len(lived)}",
+                f"{found.wrong_steps} of {len(lived) * (len(FACTORS) - 1)}",
+                f"{found.surely}, {found.falling} of {len(lived)}",
+                f"{found.fall:.2g}",
+                f"{found.at_most:.2g}",
+                f"{found.at_most / found.whole.value:.0%}" if found.whole.lower > 0 else "",
+            ]
         )
     return rows
 
 
-def lived_by(found: Sequence[Dialled]) -> str:
-    """How many users live with each log's policy."""
-    users = [each.lived[DIALLED[0]].whole.df + 1 for each in found]
-    return f"{users[0]:,}" if len(set(users)) == 1 else ", ".join(f"{each:,}" for each in users)
-
-
-def _signed(item: Estimate, better: float) -> Estimate:
-    return item if better > 0 else item.negated()
+def dialled(study: Study, seeds: Sequence[int], workers: int) -> str:
+    """How objectives move with their weights, for one product."""
+    with ProcessPoolExecutor(workers) as pool:
+        lived = list(pool.map(study.lived, seeds))
+    learnt = [study.learnt(seed).trained for seed in seeds]
+    still = [", ".join(each["still"]) or "none" for each in learnt]
+    said = "; ".join(f"log {seed}: {each['untold'] or 'nothing'}" for seed, each in zip(seeds, learnt, strict=True))
+    rows = dial_rows(study, lived, [each["untold"] for each in learnt])
+    return "\n\n".join(
+        [
+            f"### {study.product.title}",
+            f"{len(seeds)} logs, {study.users:,} users each; {study.judged:,} others live.",
+            table(
+                ("objective", *(f"× {factor:g}" for factor in FACTORS), "messages", "effects told", "first to last",
+                 "surely better", "steps the wrong way", "surely so", "largest fall", "at most", "of the whole way"),
+                rows,
+            ),
+            f"Objectives whose weight changes no decision, log by log: {'; '.join(still)}. What the learner says that "
+            f"it cannot tell: {said}",
+        ]
+    )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--learner", default="structured", help="(default: %(default)s)")
     parser.add_argument("--users", type=int, default=20_000, help="of each training log (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 8, 9], help="training logs (default: 3 8 9)")
-    parser.add_argument("--judged", type=int, default=15_000, help="users who live with it (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[3, 8, 9, 0, 1], help="training logs (default: 3 8 9 0 1)"
+    )
+    parser.add_argument(
+        "--judged", type=int, nargs=2, default=[4_000, 2_500],
+        help="users who live with it, of each product (default: 4000 2500)",
+    )  # fmt: skip
     parser.add_argument("--previews", type=int, default=60, help="small logs of the preview (default: %(default)s)")
+    parser.add_argument("--preview-seed", type=int, default=3, help="log of its policy (default: %(default)s)")
     parser.add_argument("--log-users", type=int, default=1_000, help="of each (default: %(default)s)")
     parser.add_argument("--truth-users", type=int, default=4_000, help="of its truth (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
@@ -84,44 +114,49 @@ def main() -> None:
     parser.add_argument("--logs", type=Path, help="folder to keep logs in, which take 300 MB each")
     args = parser.parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
-    one = partial(dialled, args.learner, args.users, args.judged, args.logs, args.keep)
-    with ProcessPoolExecutor(args.workers) as pool:
-        found = list(pool.map(one, args.seeds))
+    studies = [
+        Study(product, args.learner, args.users, judged, logs, args.keep / name)
+        for (name, product), judged, logs in zip(
+            PRODUCTS.items(), args.judged, (args.logs, args.logs and args.logs / "passes"), strict=True
+        )
+    ]
+    parts = [dialled(study, args.seeds, args.workers) for study in studies]
     told, truth = previewed(
-        args.learner, args.users, args.logs, args.keep, args.seeds[0], args.previews, args.log_users, args.truth_users
-    )
-    publish("dial", result(args, found, told, truth))
+        args.learner, args.users, args.logs, args.keep, args.preview_seed, args.previews, args.log_users,
+        args.truth_users,
+    )  # fmt: skip
+    publish("dial", result(args, parts, told, truth))
 
 
 def result(
     args: argparse.Namespace,
-    found: Sequence[Dialled],
+    parts: Sequence[str],
     told: Sequence[Mapping[tuple[str, str, str], Ends]],
     truth: Mapping[tuple[str, str], Ends],
 ) -> str:
     """The page."""
     covered = covered_rows(told, truth)
     short = [what for what, kind, share_of, *_ in covered if kind == "shown" and float(share_of.rstrip("%")) < 90.0]
-    untold = "; ".join(f"log {seed}: {one.untold or 'nothing'}" for seed, one in zip(args.seeds, found, strict=True))
     return "\n\n".join(
         [
             "## The dial",
-            f"`{args.learner}` on {len(found)} logs of `MessagingWorld` (28 days, {args.users:,} users), trained once "
-            f"at the owner's weights. Then one weight at a time is multiplied, at run time; {lived_by(found)} other "
-            f"users live with the policy for {LIVED_DAYS} days under each setting, on common random numbers. Means a "
-            "user, the change from the first factor to the last with its 95 % interval, and messages a user under "
-            "these two; a step is from one factor to the next. Surely: beyond the paired interval that is 95 % for all "
-            "steps together, or for all ways from first to last.",
-            table(
-                ("objective", *(f"× {factor:g}" for factor in FACTORS), "first to last", "messages", "effects told",
-                 "steps the wrong way", "surely so", "surely better from first to last", "surely worse"),
-                dial_rows(found),
-            ),
-            f"What the learner says of it: {untold}",
-            f"The preview: {len(told)} logs of {PREVIEW_DAYS} days and {args.log_users:,} users, "
-            f"{len(PREVIEWED)} settings each; DR differences to the log itself a decision, 95 % intervals clustered by "
-            "user, as `pareto` shows them for any weights (Cressie–Read where events are rare), and what t alone would "
-            f"say. The truth is of {args.truth_users:,} other users. Of the logs' intervals, these hold it:",
+            f"`{args.learner}`, trained once on a log of 28 days at the owner's weights. Then one weight at a time is "
+            f"multiplied, at run time; other users live with the policy for {LIVED_DAYS} days under each setting, on "
+            "common random numbers. Of converting, leaving and closing a channel their chances are counted, step by "
+            "step, and not the draws.",
+            "Means a user, and messages a user under the first factor and the last. First to last: the mean change "
+            "over logs with its 95 % t interval over logs. Surely better: logs in which that change is told from none "
+            "by their users, 95 % for all logs. Steps the wrong way: from one factor to the next, in single logs, as "
+            "points. Surely so: pairs of factors between which the objective falls, told from none at 95 % for all "
+            "pairs, by the means over logs; and logs with such a pair by their users. Largest fall: of the mean over "
+            "logs, from any factor to any later one; at most: the bound of all of them at 95 %, and as a share of the "
+            "way from first to last.",
+            *parts,
+            "### The preview",
+            f"{len(told)} logs of {PREVIEW_DAYS} days and {args.log_users:,} users, {len(PREVIEWED)} settings each; DR "
+            "differences to the log itself a decision, 95 % intervals clustered by user, as `pareto` shows them for "
+            "any weights (Cressie–Read where events are rare), and what t alone would say. The truth is of "
+            f"{args.truth_users:,} other users. Of the logs' intervals, these hold it:",
             table(
                 ("", "interval", "all settings", "the worst (Clopper–Pearson)", "half width", "error of truth"),
                 covered,
@@ -130,7 +165,7 @@ def result(
             "a few users, and a log without one where it matters makes them far too short; Cressie–Read intervals "
             "count one unseen decision at its worst, and are wide where the log can tell little.",
         ]
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

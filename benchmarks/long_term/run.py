@@ -24,6 +24,7 @@ from homing.learners import make
 from homing.log import FeatureEncoder, LoggedDataset, build_dataset
 from homing.policies import Policy, PolicyArtifact, SendIfPolicy, load_policy, save_policy
 from homing.simulation import AnyPolicy, Rollout, log_decisions, make_world, simulate
+from homing.simulation.messaging import MessagingWorld
 
 WARM_UP_DAYS = LOG_DAYS = 28
 HORIZON_DAYS = 90
@@ -52,11 +53,11 @@ LEARNERS = {
 }
 
 
-def logged(users: int, seed: int, folder: Path | None = None) -> LoggedDataset:
+def logged(users: int, seed: int, folder: Path | None = None, world: MessagingWorld | None = None) -> LoggedDataset:
     """The log of one population, without its first weeks; kept in a folder, if one is given."""
     if folder is not None and folder.exists():
         return LoggedDataset.load(folder)
-    world = make_world("messaging")
+    world = world or MessagingWorld()
     log = log_decisions(
         world, world.behaviour_policy(), days=WARM_UP_DAYS + LOG_DAYS, n_users=users, seed=seed
     )  # fmt: skip

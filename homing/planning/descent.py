@@ -21,6 +21,8 @@ _SHRINK = 8.0
 _REACH = 4.0
 #: Steps of Newton at one γ; and of many users before the first are settled.
 _STEPS, _ROUGH = 40, 3
+#: Passes that these take at most where γ is large enough; and how much larger it may get.
+_HARD, _LARGER = 8, 512.0
 #: Open users who are moved one by one at the end, at least.
 _BENCH = 4096
 
@@ -88,12 +90,15 @@ def descend(
     curve: FloatArray | None = None
     least, tie = max(last, 1e-9 * gamma), 1e-4 * gamma
     fixed = np.zeros((1 + rows.n_costs, rows.n_cells))
-    rough = last == 0.0 and len(options) > 4 * _BENCH
+    rough, first = last == 0.0 and len(options) > 4 * _BENCH, gamma
     while True:
         most = _ROUGH if rough else _STEPS
         minimum = minimise(options, rows, floor, ceiling, price, within, scale, gamma, _TOLERANCE, pool, loose, most)
         passes += minimum.passes
         price = minimum.price
+        if rough and minimum.passes > _HARD and gamma < _LARGER * first:  # where many values are tied
+            gamma *= _SHRINK
+            continue
         curve = minimum.curve if curve is None else curve
         if wider and within.stops(price, whole):
             options, bench, floor, ceiling, within, fixed = wider.pop()

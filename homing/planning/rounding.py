@@ -30,8 +30,8 @@ from homing.planning.vertex import to_vertex
 
 _ROUNDS = 30
 #: Limits and users between options up to which weights are brought to a vertex: it takes the square of the first for
-#: each of the second, and of many users error diffusion loses next to nothing.
-_MOST_ROWS, _MOST_BETWEEN = 1024, 2048
+#: each of the second. Of many users error diffusion loses next to nothing, and fewer are worth the time.
+_MOST_ROWS, _MOST_BETWEEN, _BETWEEN_OF_MANY, _MANY = 1024, 16_384, 2048, 2**18
 #: Pairs of moves that are tried where no single one helps.
 _FIRST_MOVES, _SECOND_MOVES = 1024, 64
 #: Gap at which a plan is good enough to be left as it is.
@@ -79,7 +79,8 @@ class Rounding:
         best, _ = bench.best(rows.tables(done.price))
         last = np.empty(len(done.options), dtype=np.int64)
         open_entries, weight = done.options.entries(rows), done.minimum.weight.copy()
-        if len(rows) <= _MOST_ROWS and between(done.options, weight) <= _MOST_BETWEEN:
+        most = _MOST_BETWEEN if self.layout.n_users < _MANY else _BETWEEN_OF_MANY
+        if len(rows) <= _MOST_ROWS and between(done.options, weight) <= most:
             to_vertex(*open_entries, self.scale, weight)
         round_weights(*open_entries, weight, self.scale, last)
         choice = best.copy()

@@ -1,4 +1,4 @@
-"""d3rlpy's side: trains on an exported log for so many CPU seconds, and leaves its network as plain arrays."""
+"""d3rlpy's side: trains on an exported log for so many CPU seconds or steps, and leaves its network as plain arrays."""
 
 from __future__ import annotations
 
@@ -101,10 +101,12 @@ def main() -> None:
         end = time.process_time() + float(seconds)
         with Path(os.devnull).open("w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             rounds = learner.fitter(
-                buffer, n_steps=10**9, n_steps_per_epoch=LOOK_STEPS, show_progress=False,
+                buffer, n_steps=int(told.get("steps", 10**9)), n_steps_per_epoch=LOOK_STEPS, show_progress=False,
                 logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
             )  # fmt: skip
-            number = next(number for number, _ in rounds if time.process_time() >= end)
+            for number, _ in rounds:  # noqa: B007 - the last is asked for
+                if time.process_time() >= end:
+                    break
         return {"steps": number * LOOK_STEPS}
 
     def checked() -> dict[str, int]:

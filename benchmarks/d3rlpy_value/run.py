@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,17 +34,24 @@ SHARED = {"batch_size": 256, "learning_rate": 1e-3, "target_update_interval": 10
 SETTINGS: dict[str, dict[str, Any]] = {"cql": {**SHARED, "alpha": 1.0}, "double-dqn": SHARED}
 
 
-def peers(seed: Seed, seconds: float) -> Worth:
-    """What d3rlpy's learners are worth after so many CPU seconds each on the log of a seed."""
-    world, data, out = make_world("messaging"), seed.data, {}
+def peers(seed: Seed, users: int, settings: Mapping[str, Mapping[str, Any]], seconds: float = math.inf) -> Worth:
+    """What d3rlpy's learners are worth from the first users of a log.
+
+    Args:
+        seed: the log.
+        users: of it.
+        settings: of each learner by name; `steps` is how many it takes at most.
+        seconds: of the CPU, at most, for each learner.
+    """
+    world, data, out = make_world("messaging"), seed.first(users), {}
     assert data.encoder is not None
     pairs = Pairs.of(data.encoder)
     weights = np.array([world.weights[name] for name in data.objectives])
     with TemporaryDirectory() as folder:
         log, net = Path(folder) / "log.npz", Path(folder) / "net.npz"
         export(data, weights, SHARED["gamma"], LEAVING, log)
-        for name, settings in SETTINGS.items():
-            told = json.dumps(settings)
+        for name, each in settings.items():
+            told = json.dumps(each)
             side = run("benchmarks.d3rlpy_value.peer", name, log, seed.seed, seconds, told, net, python=PEERS)
             found = seed.worth(PairPolicy.load(net, pairs))
             out[name] = {**found, "cpu_s": side.best_cpu_s, "steps": side.answer["steps"]}
@@ -53,7 +62,7 @@ def both(seed: Seed) -> Worth:
     """Homing's default learner, and d3rlpy's with its CPU seconds."""
     ours = seed.structured(seed.users)
     seconds = ours[STRUCTURED]["cpu_s"]
-    return {**ours, **seed.kept("d3rlpy", lambda: peers(seed, seconds))}
+    return {**ours, **seed.kept("d3rlpy", lambda: peers(seed, seed.users, SETTINGS, seconds))}
 
 
 def result(found: list[Worth], users: int, judged: int) -> str:

@@ -2,8 +2,8 @@
 
 Logs of `MessagingWorld` as in `benchmarks.long_term`, and their first users alone. Regret is what the oracle trained in
 the simulator brings over 90 days beyond what is learnt, a user, both judged on the same other users and common random
-numbers. Homing's Q-learners see the same features and weights, and are trained as one network on the same minibatches;
-d3rlpy's are those of `benchmarks.d3rlpy_value`, whose folder this shares.
+numbers. The black box is d3rlpy's conservative Q-learner as in `benchmarks.d3rlpy_value`, whose folder this shares, and
+takes as many steps as it still gains by, whatever they cost.
 """
 
 from __future__ import annotations
@@ -17,37 +17,29 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.d3rlpy_value.run import NAMED, both
+from benchmarks.d3rlpy_value.run import NAMED, SETTINGS, peers
 from benchmarks.d3rlpy_value.seeds import STRUCTURED, Seed, Worth
 from benchmarks.long_term.oracle import Pairs, improved, twins
 from benchmarks.long_term.run import HORIZON_DAYS, LOG_DAYS, WARM_UP_DAYS, shown
 from benchmarks.measure import HERE, publish, table
-from homing.estimates import t_quantile
-from homing.learners import CQL, DoubleDQN, train_many
-from homing.log import FeatureEncoder, LoggedDataset
+from homing.estimates import Estimate, interval
+from homing.log import FeatureEncoder
 from homing.policies import Policy, load_policy, save_policy
 from homing.simulation import log_decisions, make_world
 
 FloatArray = NDArray[np.float64]
-#: A number for each seed; and by learner and users of the log.
-BySeed = dict[int, float]
-Regret = dict[str, dict[int, BySeed]]
+#: Regret by learner and users of the log; (logs,).
+Regret = dict[str, dict[int, FloatArray]]
 ORACLE = "oracle"
-SIZES = (500, 1_000, 2_000, 5_000, 20_000)
-#: Of users on which Q-learners are trained too: they take minutes.
-Q_SIZES = (2_000, 20_000)
-#: Chosen by true value on one other log. Training stops earlier where held-out users see no more progress.
-SETTINGS = {"gamma": 0.95, "epsilon": 0.0, "steps": 3_000, "patience": 5}
-CONSERVATISM = 1.0
-BLACK_BOX = ("cql", "double-dqn")
+CQL = "cql"
+BLACK_BOX = NAMED[CQL]
+TIMES = 10
+USERS = 50_000
+SIZES = (200, 500, 2_000, 5_000, 20_000)
+#: Of gradient, by users of the log; at 2,000 and 20,000 chosen by true value on another log: more brought no more.
+STEPS = {2_000: 1_300, 5_000: 1_300, 20_000: 2_600, 50_000: 4_000}
+RESAMPLES = 10_000
 PAIRS_AT_A_TIME = 40_000
-
-
-def black_box(seed: int, data: LoggedDataset) -> dict[str, Policy]:
-    """Both Q-learners, trained as one network."""
-    learners = [CQL(conservatism=CONSERVATISM, **SETTINGS), DoubleDQN(**SETTINGS)]
-    weights, rng = make_world("messaging").weights, np.random.default_rng(seed)
-    return dict(zip(BLACK_BOX, train_many(data, learners, weights=weights, rng=rng), strict=True))
 
 
 def trained(folder: Path, users: int) -> Policy:
@@ -71,89 +63,156 @@ def oracle(seed: Seed, best: Policy) -> Worth:
     return {ORACLE: seed.worth(best)}
 
 
-def regrets(seeds: Sequence[Seed], q_seeds: Sequence[int], best: Policy) -> tuple[BySeed, Regret]:
-    """What the oracle is worth in each seed, and what each learner falls short of it, by users of the log.
+def black_box(seed: Seed, users: int) -> Worth:
+    """What the black box is worth from the first users of a log."""
+    settings = {CQL: {**SETTINGS[CQL], "steps": STEPS[users]}}
+    return seed.kept(f"{CQL}-{users}", partial(peers, seed, users, settings))
 
-    Args:
-        seeds: all.
-        q_seeds: those of Homing's Q-learners.
-        best: the oracle.
+
+def worths(seed: Seed, best: Policy) -> dict[str, dict[int, float]]:
+    """What the oracle (for any number of users: 0) and each learner are worth, by users of one log."""
+    return {
+        ORACLE: {0: seed.kept(ORACLE, partial(oracle, seed, best))[ORACLE]["value"]},
+        BLACK_BOX: {users: black_box(seed, users)[CQL]["value"] for users in STEPS},
+        STRUCTURED: {users: seed.structured(users)[STRUCTURED]["value"] for users in SIZES},
+    }
+
+
+def regrets(found: Sequence[dict[str, dict[int, float]]]) -> tuple[FloatArray, Regret]:
+    """What the oracle is worth on each log, and what each learner falls short of it."""
+    most = np.array([each[ORACLE][0] for each in found])
+    return most, {
+        name: {users: most - [each[name][users] for each in found] for users in found[0][name]}
+        for name in (STRUCTURED, BLACK_BOX)
+    }
+
+
+def needed(curve: Mapping[int, float], level: float) -> float:
+    """Users with which a curve of regret first comes down to a level, linear in log users between its sizes.
+
+    What it rises to in between counts as the best so far. The first size where it starts there already; infinity where
+    it never comes down.
     """
-    gains: BySeed = {}
-    out: Regret = {name: {} for name in (STRUCTURED, *BLACK_BOX, *NAMED.values())}
-    for seed in seeds:
-        gains[seed.seed] = seed.kept(ORACLE, partial(oracle, seed, best))[ORACLE]["value"]
-        worth = [(size, seed.structured(size)) for size in SIZES]
-        if seed.seed in q_seeds:
-            fit = partial(black_box, seed.seed)
-            worth += [(size, seed.kept(f"q-{size}", partial(seed.learnt, size, fit))) for size in Q_SIZES]
-        peers = both(seed)
-        worth.append((max(SIZES), {label: peers[name] for name, label in NAMED.items()}))
-        for size, each in worth:
-            for name, told in each.items():
-                out[name].setdefault(size, {})[seed.seed] = gains[seed.seed] - told["value"]
-    return gains, {name: sizes for name, sizes in out.items() if sizes}
+    sizes, lowest = np.log(list(curve)), np.minimum.accumulate(list(curve.values()))
+    if level < lowest[-1]:
+        return np.inf
+    at = int(np.argmax(lowest <= level))
+    return float(np.exp(np.interp(-level, -lowest[max(at - 1, 0) : at + 1], sizes[max(at - 1, 0) : at + 1])))
 
 
-def result(regret: Regret, gains: BySeed, judged: int) -> str:
+def times(regret: Regret, rng: np.random.Generator) -> dict[int, FloatArray]:
+    """How many times its users the black box needs for the mean regret of `structured` on a log of each size.
+
+    Returns:
+        From all logs, then the ends of the 95 % percentile interval over logs drawn with replacement.
+    """
+    own, peer = regret[STRUCTURED], regret[BLACK_BOX]
+    logs = len(next(iter(own.values())))
+
+    def of(which: NDArray[np.int64]) -> list[float]:
+        curve = {users: float(each[which].mean()) for users, each in peer.items()}
+        return [needed(curve, float(each[which].mean())) / users for users, each in own.items()]
+
+    draws = np.array([of(rng.integers(0, logs, logs)) for _ in range(RESAMPLES)])
+    # Infinities are not interpolated.
+    ends = np.quantile(draws, (0.025, 0.975), axis=0, method="closest_observation")
+    return dict(zip(own, np.stack([of(np.arange(logs)), *ends], axis=1), strict=True))
+
+
+def result(regret: Regret, most: FloatArray, judged: int) -> str:
     """The tables, and what follows from them."""
-    largest, names = max(SIZES), tuple(regret)
+    own, peer = regret[STRUCTURED], regret[BLACK_BOX]
+    less = {users: each - peer[TIMES * users] for users, each in own.items() if TIMES * users in peer}
+    lowest, from_users = min((float(each.mean()), users) for users, each in peer.items())
     rows = [
-        (f"{size:,}", *(_cell(regret[name][size]) if size in regret[name] else "" for name in names)) for size in SIZES
+        (f"{users:,}", *(shown(each[users], 2) if users in each else "" for each in regret.values()))
+        for users in (*SIZES, USERS)
+    ]
+    ten = [
+        (f"{users:,}", f"{TIMES * users:,}", shown(each, 2), f"{int((each <= 0).sum())} of {len(each)}")
+        for users, each in less.items()
     ]  # fmt: skip
-    black = min(names[1:], key=lambda name: float(_array(regret[name].get(largest, {0: np.inf})).mean()))
-    less = {size: _less(each, regret[black][largest]) for size, each in regret[STRUCTURED].items()}
-    lines = [(f"{size:,}", f"{largest // size}", _cell(each)) for size, each in less.items()]
+    level = [
+        (f"{users:,}", f"{own[users].mean():+.2f}", _times(each, users))
+        for users, each in times(regret, np.random.default_rng(0)).items()
+    ]  # fmt: skip
     return "\n\n".join(
         [
             "## Regret by log size",
-            f"`MessagingWorld`, logs of {LOG_DAYS} days; true values over {HORIZON_DAYS} days of {judged:,} other "
-            "users. Regret is what the oracle trained in the simulator brings beyond a learner, in sessions' worth a "
-            f"user; that of the policy that logged is {_cell(gains)}. Means over logs with 95 % t intervals, and the "
-            "number of logs.",
-            table(("users of the log", *names), rows),
+            f"`MessagingWorld`, {len(most)} logs of {LOG_DAYS} days and {USERS:,} users, and their first users "
+            f"alone; true values over {HORIZON_DAYS} days of {judged:,} other users. Regret is what the oracle trained "
+            "in the simulator brings beyond a learner, in sessions' worth a user; that of the policy that logged is "
+            f"{shown(most, 2)}. Means over logs with 95 % t intervals.",
+            table(("users of the log", *regret), rows),
             "![Regret by log size](regret.svg)",
-            f"The best Q-learner on {largest:,} users is {black}. Regret of `{STRUCTURED}` less that, paired by log:",
-            table((f"users of `{STRUCTURED}`'s log", "times less data", "difference"), lines),
-            _statement(black, less),
-            f"Homing's Q-learners: discount {SETTINGS['gamma']:g} a day, at most {SETTINGS['steps']:,} steps of "
-            f"gradient, a conservatism of {CONSERVATISM:g}; the best of a few by true value on one other "
-            "log. d3rlpy's are those of [d3rlpy_value](../d3rlpy_value/result.md).",
+            f"`{STRUCTURED}` less the black box on {TIMES} times as many users, paired by log:",
+            table((f"users of `{STRUCTURED}`", "of the black box", "difference", "logs in which it is not above"), ten),
+            _statement(less),
+            f"How many times its users the black box needs to come down to the regret of `{STRUCTURED}`, from the mean "
+            "curves, linear in log users between sizes; 95 % percentile intervals over logs drawn with replacement. "
+            f"Beyond {max(peer):,} users and below {min(peer):,} nobody looked: what lies there is bounded.",
+            table((f"users of `{STRUCTURED}`", "its regret", "times as many"), level),
+            f"From {min(peer):,} to {max(peer):,} users the regret of the black box falls by "
+            f"{shown(peer[min(peer)] - peer[max(peer)], 2)}: what it lacks is not data alone. "
+            f"The lowest regret of the black box is {lowest:+.2f}, on {from_users:,} users; {_users(own, lowest)}.",
+            f"The black box is {BLACK_BOX}, as in [d3rlpy_value](../d3rlpy_value/result.md) but for its steps of "
+            f"gradient: {_steps()}. On one other log these were the best by true value from 2,000 users (of 350 to "
+            "2,600 steps) and from 20,000 (of 650 to 12,000), where neither a discount of 0.95 a day, nor an alpha of "
+            "0.3 or 3, nor Homing's own `cql` brought more.",
         ]
     )  # fmt: skip
 
 
-def _array(each: BySeed) -> FloatArray:
-    return np.array(list(each.values()))
+def _users(own: Mapping[int, FloatArray], level: float) -> str:
+    """How many users `structured` needs for a regret."""
+    users = needed({users: float(each.mean()) for users, each in own.items()}, level)
+    if np.isinf(users):
+        return f"`{STRUCTURED}` does not reach it with {max(own):,}"
+    if users == min(own):
+        return f"`{STRUCTURED}` is there with {users:,.0f} or fewer"
+    return f"`{STRUCTURED}` reaches it with about {float(f'{users:.2g}'):,.0f}"
 
 
-def _cell(each: BySeed) -> str:
-    return f"{shown(_array(each), 2)} ({len(each)})"
+def _steps() -> str:
+    return ", ".join(f"{steps:,} from {users:,} users" for users, steps in STEPS.items())
 
 
-def _less(one: BySeed, other: BySeed) -> BySeed:
-    """Differences in the seeds that both have."""
-    return {seed: value - other[seed] for seed, value in one.items() if seed in other}
+def _times(found: FloatArray, users: int) -> str:
+    """A ratio and its interval, each number bounded where no log is that large or small."""
+    fewest, most = (size / users for size in (min(STEPS), max(STEPS)))
+
+    def told(ratio: float) -> str:
+        if ratio <= fewest:
+            return f"< {fewest:.3g}"
+        return f"> {most:.3g}" if np.isinf(ratio) else f"{ratio:.3g}"
+
+    value, lower, upper = map(told, found)
+    return f"{value} [{lower}, {upper}]"
 
 
-def _statement(black: str, less: Mapping[int, BySeed]) -> str:
-    """From which size on it is no worse, on average and beyond doubt."""
-    largest = max(less)
-    enough = [size for size, each in less.items() if _array(each).mean() <= 0]
-    surely = [size for size, each in less.items() if _array(each).mean() + _half(each) <= 0]
-    if not enough:
-        return f"**`{STRUCTURED}` reaches the regret of {black} at no size.**"
-    text = f"`{STRUCTURED}` is at or below it on average from {min(enough):,} users on, {largest // min(enough)} times"
-    text += " less data"
-    if surely:
-        text += f"; with an interval that excludes the contrary from {min(surely):,}, {largest // min(surely)} times"
-    return text + ("." if largest >= 10 * min(enough) else ". **That is less than ten times.**")
+def _statement(less: Mapping[int, FloatArray]) -> str:
+    """Where ten times less data is as good beyond doubt, where it is worse, and where the logs do not tell."""
+    found = {users: _mean(each) for users, each in less.items()}
+    at = {
+        "holds": [users for users, each in found.items() if each.upper <= 0],
+        "does not hold": [users for users, each in found.items() if each.lower > 0],
+        "is not decided": [users for users, each in found.items() if each.lower <= 0 < each.upper],
+    }
+    said = [f"{how} at {_listed(sizes)}" for how, sizes in at.items() if sizes]
+    means = [users for users, each in found.items() if each.value <= 0]
+    return (
+        f"**The same regret or less with {TIMES} times fewer users {'; it '.join(said)} users of `{STRUCTURED}`.** "
+        f"Means alone are at or below at {_listed(means) or 'none'}."
+    )  # fmt: skip
 
 
-def _half(each: BySeed) -> float:
-    """Half of the 95 % t interval of the mean; not a number for a single one."""
-    n = len(each)
-    return float(t_quantile(0.95, n - 1) * _array(each).std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(f"{users:,}" for users in sizes)
+
+
+def _mean(each: FloatArray) -> Estimate:
+    """Over logs, with its 95 % t interval."""
+    return interval(float(each.mean()), (each - each.mean()) / len(each), 0.95)
 
 
 def plot(regret: Regret) -> None:
@@ -163,11 +222,12 @@ def plot(regret: Regret) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, sizes in regret.items():
-        mean = [_array(each).mean() for each in sizes.values()]
-        half = [_half(each) for each in sizes.values()]
+        found = [_mean(each) for each in sizes.values()]
+        mean, half = ([each.value for each in found], [each.upper - each.value for each in found])
         axes.errorbar(list(sizes), mean, yerr=half, label=name, marker="o", capsize=3)
     axes.set(xlabel="users of the log", ylabel="regret (sessions' worth a user)", xscale="log", ylim=(0, None))
-    axes.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
+    sizes = (*SIZES, USERS)
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     axes.legend(frameon=False)
     figure.savefig(HERE / "log_size" / "regret.svg", metadata={"Date": None})
@@ -176,19 +236,18 @@ def plot(regret: Regret) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--judged", type=int, default=2_500, help="others, for true values (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="(default: 0 to 9)")
-    parser.add_argument("--q-seeds", type=int, nargs="*", default=[0, 1], help="of Homing's Q-learners (default: 0 1)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(20, 25)), help="(default: 20 to 24)")
     parser.add_argument("--oracle", type=Path, help="folder of a trained oracle (default: trained into --keep)")
     parser.add_argument("--oracle-users", type=int, default=160_000, help="pairs of twins (default: %(default)s)")
     parser.add_argument("--logs", type=Path, help="folder of logs that were saved as SEED/log; others are made")
-    parser.add_argument("--keep", type=Path, default=Path("d3rlpy-value"), help="folder of what is done")
+    parser.add_argument("--keep", type=Path, default=Path("log-size"), help="folder of what is done")
     args = parser.parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
     best = trained(args.oracle or args.keep / "oracle", args.oracle_users)
-    seeds = [Seed(number, max(SIZES), args.judged, args.logs, args.keep) for number in args.seeds]
-    gains, regret = regrets(seeds, args.q_seeds, best)
+    found = [worths(Seed(number, USERS, args.judged, args.logs, args.keep), best) for number in args.seeds]
+    most, regret = regrets(found)
     plot(regret)
-    publish("log_size", result(regret, gains, args.judged))
+    publish("log_size", result(regret, most, args.judged))
 
 
 if __name__ == "__main__":

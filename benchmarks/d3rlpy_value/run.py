@@ -91,7 +91,8 @@ def result(found: list[Worth], users: int, judged: int) -> str:
             "user, paired. Means over logs with 95 % t intervals.",
             table(header, rows),
             f"`{STRUCTURED}` is better than both in {int(better.sum())} of {len(found)} logs.",
-            "d3rlpy trains for as many CPU seconds as Homing's fit took on the same log; reading it is not counted. "
+            "d3rlpy trains for as many CPU seconds as Homing's fit took on the same log when d3rlpy was run, which is "
+            "not run again where only Homing has changed; reading the log is not counted. "
             "Its actions are silence and 15 pairs of domain and channel, of which no user has two messages at a time. "
             "It sees the same columns, standardised; a transition's interval is the time that passed; users who leave "
             "end an episode. Its targets do not know what is eligible; its policy does. What it was set to, the best "

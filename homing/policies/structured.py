@@ -81,11 +81,7 @@ class StructuredAdvantage:
       a state like theirs brings a day;
     - *reach*: what is lost where the channel is closed: what its being open is worth to the objectives from then on
       (V_reach), never negative as one may stay silent on it, and the weight of closing it as such;
-    - *doubt*: λ Σ_m |w°_m| (1 − p)(d_m + pace(x) · e_m), taken off (or, if negative, given) for what is not told for
-      sure. w° are the default weights, which it was learnt for, and λ what other weights have been multiplied by, as
-      far as most of them agree: their lower median ratio. So it keeps its part when all weights are scaled, and does
-      not grow with a single one, whose objective would else give way to what is uncertain of it: without reach, what
-      the best message is believed to do to an objective never falls as its weight grows;
+    - *doubt*: Σ_m |w_m| (1 − p)(d_m + pace(x) · e_m), taken off (or, if negative, given) for what is not told for sure;
     - *cost*: of sending, in weighted reward.
 
     Attributes:
@@ -219,10 +215,7 @@ class StructuredAdvantage:
     def _doubt(self, x: NDArray[np.float32], c: NDArray[np.float32], weights: FloatArray) -> FloatArray:
         """(n, k), of an open channel."""
         assert self.doubt is not None  # set when built
-        own = np.abs(self.weights)
-        ratio = np.sort(np.abs(weights[own > 0]) / own[own > 0])
-        scale = ratio[(len(ratio) - 1) // 2] if len(ratio) else 0.0
-        each = np.einsum("pmc,m->pc", self.doubt, scale * own)
+        each = np.einsum("pmc,m->pc", self.doubt, np.abs(weights))
         at_once, later = (part[0] + c @ part[1:] for part in each)
         out: FloatArray = at_once + self._pace(x)[:, None] * later
         return out

@@ -69,41 +69,6 @@ def test_doubt_is_taken_off_whichever_way_an_objective_is_weighed() -> None:
         advantage(doubt=doubt[:1])
 
 
-def uncertain(rng: np.random.Generator) -> StructuredAdvantage:
-    """Three objectives, one of them a harm; effects and doubts at random, given as often as taken off."""
-    zeros = np.zeros((1, 4, 2), dtype=np.float32)
-    response = LinearRewardModel(
-        zeros, np.zeros((1, 4)), np.zeros((1, 2)), np.zeros(1), ("logit",), np.ones(1), np.zeros(1), np.ones(1)
-    )
-    now, sticks = (Effects(*(rng.normal(size=(2, 3, *rest)) for rest in ((), (2,), (4,)))) for _ in range(2))
-    return StructuredAdvantage(
-        response, now, sticks, np.zeros((0, 3, 3)), NONE, np.zeros(5), np.array([1.0, 0.2, -3.0]),
-        doubt=2.0 * rng.normal(size=(2, 3, 5)),
-    )  # fmt: skip
-
-
-def test_the_more_an_objective_counts_the_more_of_it_the_best_message_is_believed_to_bring(rng) -> None:
-    """Whoever maximises Σ w_m f_m − doubt, doubt the same for all w, chooses no less w_m f_m as |w_m| grows alone."""
-    scorer = uncertain(rng)
-    x, c = rng.normal(size=(200, 2)), rng.normal(size=(200, 6, 4))
-    effects, each = scorer.effects(x, c), np.arange(200)
-    for m, better in enumerate(np.sign(scorer.weights)):
-        bring = []
-        for factor in (0.0, 0.25, 1.0, 4.0, 16.0):
-            weights = np.where(np.arange(3) == m, factor, 1.0) * scorer.weights
-            bring.append(better * effects[each, scorer.scores(x, c, weights).argmax(axis=1), m])
-        assert (np.diff(bring, axis=0) > -1e-12).all()
-        assert (np.sum(bring, axis=1)[1:] > np.sum(bring, axis=1)[:-1]).all()
-
-
-def test_doubt_keeps_its_part_when_all_weights_are_scaled_and_has_none_where_none_counts(rng) -> None:
-    scorer = uncertain(rng)
-    x, c = rng.normal(size=(20, 2)), rng.normal(size=(20, 6, 4))
-    told = scorer.terms(x, c)["doubt"]
-    np.testing.assert_allclose(scorer.terms(x, c, -7.0 * scorer.weights)["doubt"], 7.0 * told)
-    assert not scorer.terms(x, c, np.zeros(3))["doubt"].any()
-
-
 def test_an_open_channel_is_never_worth_less_than_a_closed_one_and_closing_it_has_its_own_weight() -> None:
     candidates, x = np.array([[[0.0, 0.0], [0.0, 1.0]]]), np.array([[2.0]])
     assert advantage(reach=np.array([[[-9.0, 1.0]]])).terms(x, candidates)["reach"][0, 1] == 0.0

@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--learner", default="structured", help="(default: %(default)s)")
     parser.add_argument("--users", type=int, default=20_000, help="of each training log (default: %(default)s)")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[3, 8, 9, 0, 1], help="training logs (default: 3 8 9 0 1)"
+        "--seeds", type=int, nargs="+", default=[3, 8, 9, 0, 1, 2], help="training logs (default: 3 8 9 0 1 2)"
     )
     parser.add_argument(
         "--judged", type=int, nargs=2, default=[4_000, 2_500],

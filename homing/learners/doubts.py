@@ -173,6 +173,8 @@ def given_up(q: FloatArray) -> float:
     half, size = np.count_nonzero(q) / 2.0, float(q @ q) / 2.0
     if size == 0.0:
         return 1.0
+    if size < 1e-12:  # the ratio's limit
+        return float((half + 1.0) / (half + 2.0))
     orders = torch.tensor([half + 2.0, half + 1.0], dtype=torch.float64)
     above, below = torch.special.gammainc(orders, torch.full_like(orders, size)).tolist()
     return float((half + 1.0) / size * above / below)

@@ -24,6 +24,10 @@ FloatArray = NDArray[np.float64]
 #: In a list of groups: not shrunk.
 FREE = -1
 STEPS = 60
+#: Of what a column moves, what the free ones must leave of it: a copy of them tells nothing by itself.
+COPY = 1e-10
+#: Standard errors on the wrong side from which on the tail of a normal is taken from its series.
+FAR = 30.0
 #: A variance is at least this share of what noise alone would tell.
 LEAST = 1e-6
 
@@ -64,12 +68,14 @@ class Shrunk:
             >>> told.theta.round(3).tolist(), told.covariance.round(3).tolist()
             ([0.798, 0.399], [[0.363, 0.182], [0.182, 0.841]])
         """
-        error = float(np.sqrt(self.covariance[j, j]))
-        if error == 0.0:
+        if not self.covariance[j, j] > 0.0:
             return self
+        error = float(np.sqrt(self.covariance[j, j]))
         t = sign * float(self.theta[j]) / error
         below = float(torch.special.log_ndtr(torch.tensor(t, dtype=torch.float64)))
         hazard = float(np.exp(-0.5 * t * t - 0.5 * np.log(2.0 * np.pi) - below))
+        if t < -FAR:  # t + hazard by its series, for nothing is left of the difference
+            hazard = -1.0 / t + 2.0 / t**3 - t
         slope = self.covariance[:, j] / error
         return Shrunk(
             self.theta + sign * hazard * slope,
@@ -106,9 +112,11 @@ def shrunk(gram: FloatArray, moment: FloatArray, noise: float, group: NDArray[np
     if len(bound):
         inner = left[np.ix_(bound, bound)] - both.T @ taken
         told = right[bound] - taken.T @ right[free]
+        still = np.diag(inner) <= COPY * np.diag(left)[bound]
+        inner[still], inner[:, still], told[still] = 0.0, 0.0, 0.0
         of, size = group[bound], np.maximum(np.bincount(group[bound], minlength=len(variance)), 1)
         scale = np.bincount(of, weights=np.maximum(np.diag(inner), 0.0), minlength=len(variance))
-        variance = noisy = size / np.maximum(scale, 1e-300)
+        variance = noisy = np.divide(size, scale, out=np.zeros(len(scale)), where=scale > 0.0)
         for _ in range(STEPS):
             root = np.sqrt(variance[of])
             unit = np.linalg.inv(root[:, None] * inner * root + np.eye(len(bound)))

@@ -143,7 +143,7 @@ def lay_out(problem: PlanningProblem, pool: Pool | None = None) -> Layout:
     """Cells and rows of a problem; threads of a pool pass over the candidates, if there is one."""
     kept: dict[str, Layout] = problem.laid_out
     if "layout" not in kept:
-        kept["layout"] = _laid_out(problem, pool)
+        kept["layout"] = replace(_laid_out(problem, pool), value=np.empty(0, dtype=np.float32))
     return replace(kept["layout"], value=problem.value)
 
 

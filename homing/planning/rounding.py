@@ -223,7 +223,7 @@ class Rounding:
         columns[1] = np.zeros_like(self.layout.value)
         rows = self.layout.rows
         tables = rows.tables(price)
-        everybody = blocks(np.arange(self.layout.n_users))
+        everybody = blocks(range(self.layout.n_users))
         most = sum(self.pool.map(lambda users: best_total(*columns, users, tables), everybody))
         return bool(most + rows.bound(price) < -1e-9 * most)
 

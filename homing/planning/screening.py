@@ -7,6 +7,7 @@ at some prices if it is worth as much at the lowest ones as the best set at the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,7 @@ class Screened:
     options: Options
 
 
-def screen(layout: Layout, users: IntArray, box: Box, pick: NDArray[np.int32], pool: Pool) -> Screened:
+def screen(layout: Layout, users: IntArray | range, box: Box, pick: NDArray[np.int32], pool: Pool) -> Screened:
     """Fix the users whose choice is the same at all prices in a box; list the options of the others.
 
     Args:
@@ -92,9 +93,10 @@ def screen(layout: Layout, users: IntArray, box: Box, pick: NDArray[np.int32], p
     return Screened(value, counted, layout.rows.usage(counted), join([part[2] for part in parts]))
 
 
-def blocks(users: IntArray) -> list[IntArray]:
-    """Users in pieces for threads, at least one."""
-    return [users[a : a + BLOCK] for a in range(0, max(1, len(users)), BLOCK)]
+def blocks(users: IntArray | range) -> Iterator[IntArray]:
+    """Users in pieces for threads, at least one; those of a range are listed a piece at a time."""
+    pieces = (users[a : a + BLOCK] for a in range(0, max(1, len(users)), BLOCK))
+    return (np.arange(piece.start, piece.stop) if isinstance(piece, range) else piece for piece in pieces)
 
 
 @compiled

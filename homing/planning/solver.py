@@ -49,6 +49,8 @@ _LOOSE = 2.0
 _ENOUGH, _NEAR = 5e-7, 4e-6
 #: How far prices may go from the middle of a box, in its half widths.
 _FAR = 4.0
+#: Gap, as a share of all that is at stake, from which on a minimum was not found; and boxes that are tried.
+_LOST, _ATTEMPTS = 1e-3, 24
 #: What yesterday's prices are off, a standard deviation, as a share of them; a third as much of the typical value.
 _MOVED = 0.004
 
@@ -164,14 +166,14 @@ class _Search:
         gamma = _SMOOTH * self._typical(off)
         done = self._descend(screened, size / n, price, gamma, self.whole, last=gamma, loose=_LOOSE * self.worth)
         off = deviation(self.rows, screened, done, self.scale, self.worth, size / n, size)
-        return done.price, off + 1e-6 * self.worth
+        return done.price, off + 1e-6 * self.worth / self.unit[:, None]
 
     def _settle(self, price: FloatArray, off: FloatArray, *, lost: bool) -> tuple[Screened, Finished] | None:
         """Screen everybody and minimise their dual to the end; anew where prices end outside of the box.
 
         If some want to go far beyond it, `lost` says that this was no place to begin: then there is no result.
         """
-        users = np.arange(self.layout.n_users)
+        users = range(self.layout.n_users)
         width = _SURE_OF_ALL * off
         widest = width / 4.0
         near = _NEAR if _sizes(len(users)) else 0.0  # of few users another pass costs nothing
@@ -180,29 +182,34 @@ class _Search:
         def dual(screened: Screened, price: FloatArray) -> float:
             return rounding.dual(screened, price, screened.options.best(self.rows.tables(price))[1])
 
-        while True:
+        for attempt in range(_ATTEMPTS):
             tables = self.rows.tables(price)
             box = Box(tables - width, tables + width)
             screened = screen(self.layout, users, box, self.pick, self.pool)
             few = _USERS_A_LIMIT * len(self.rows) / max(1, len(screened.options))
-            gamma = min(_SMOOTH, max(_SMOOTH_LEAST, few)) * self._typical(off)
+            gamma = min(_SMOOTH, max(_SMOOTH_LEAST, few)) * self._typical(width / _SURE_OF_ALL)
             # Where fixed users alone use more than there is, nothing but the end of what is allowed stops a price.
             within = self.whole.around(price, _FAR * self._widest(width))
             done = self._descend(screened, 1.0, price, gamma, within, last=0.0, loose=0.0)
             outside = box.outside(self.rows.tables(done.price))
-            if not outside.any():
-                return screened, done
-            if within.stops(done.price, self.whole):
-                if lost:
-                    return None
-            else:
+            total = abs(screened.value) + float(np.abs(screened.options.value).sum())
+            stopped = within.stops(done.price, self.whole)
+            endless = bool(np.any((done.price == self.whole.low) & (self.whole.low < 0.0)))  # a floor cannot be met
+            found = done.minimum.gap <= _LOST * total or endless
+            if lost and (stopped or not found):
+                return None
+            if attempt == _ATTEMPTS - 1 or (found and not outside.any()):
+                break
+            if found and not stopped:
                 sure = nearest_inside(box, price, done.price, done.curve, self.rows)
                 if dual(screened, sure) - dual(screened, done.price) <= near * abs(screened.value):
                     return screened, replace(done, sure=sure)
             price = done.price
-            # They are close to where they belong now; a box that fails again grows.
-            width = widest + 2.0 * outside
+            # They are close to where they belong now; a box that fails again grows, and one in which steps ran out on
+            # the way, for many values are tied: they are smoothed more then, and longer.
+            width = widest + 2.0 * outside if found else 4.0 * width
             widest = 4.0 * widest
+        return screened, done
 
     def _descend(
         self,

@@ -85,3 +85,23 @@ def test_logistic_regression_is_where_the_penalised_likelihood_is_highest(rng) -
     np.testing.assert_allclose(told, optimize.minimize(loss, np.zeros(4)).x, atol=2e-3)
     np.testing.assert_allclose(newton(z, y, 10.0, np.array([5.0, -3.0, 2.0, 1.0])), told, atol=2e-3)
     assert np.isfinite(newton(z, np.zeros(500, dtype=bool), 10.0, np.zeros(4))).all()
+
+
+def test_a_group_of_copies_of_what_is_free_tells_nothing() -> None:
+    """A third column that is 0.37 of the first: the free ones have it all, and their errors are those without it."""
+    rng = np.random.default_rng(2)
+    two = rng.normal(size=(500, 2))
+    columns = np.column_stack([two, 0.37 * two[:, 0]])
+    outcome = two @ np.array([0.3, 0.8]) + rng.normal(size=500)
+    told = shrunk(columns.T @ columns, columns.T @ outcome, 1.0, np.array([FREE, FREE, 0]))
+    alone = shrunk(two.T @ two, two.T @ outcome, 1.0, np.array([FREE, FREE]))
+    assert told.theta[:2] == pytest.approx(alone.theta, rel=1e-9) and told.theta[2] == 0.0
+    assert np.diag(told.covariance)[:2] == pytest.approx(np.diag(alone.covariance), rel=1e-9)
+
+
+@pytest.mark.parametrize("t", [-29.0, -31.0, -1e3, -1e6])
+def test_far_on_the_wrong_side_a_sign_leaves_a_little(t: float) -> None:
+    """Of a normal beyond −t errors an exponential is left, with mean and error 1/t, but for terms of 1/t²."""
+    told = Shrunk(np.array([t]), np.eye(1), np.zeros(0)).signed(0, 1.0)
+    assert told.theta[0] == pytest.approx(-1.0 / t, rel=3.0 / t**2 + 1e-3)
+    assert told.covariance[0, 0] == pytest.approx(1.0 / t**2, rel=7.0 / t**2 + 1e-3)

@@ -10,8 +10,9 @@ import pytest
 from scipy.optimize import LinearConstraint, linprog, milp
 
 from homing.errors import InvalidInputError
-from homing.planning import Budget, Floor, InfeasibleFloorsError, Plan, PlanningProblem, UserOffsets, solve
+from homing.planning import Budget, Floor, InfeasibleFloorsError, Plan, PlanningProblem, UserOffsets, solve, solver
 from homing.planning.options import best_options
+from homing.planning.screening import screen
 
 CHANNELS = ("push", "email", "in_app")
 
@@ -212,3 +213,55 @@ def test_a_user_without_a_number_is_silent() -> None:
     choice, worth = np.array([10**12]), np.zeros(1)
     best_options(np.array([0, 2]), np.full(2, np.nan), choice, worth)
     assert choice.tolist() == [0] and worth.tolist() == [-np.inf]
+
+
+@pytest.mark.parametrize(("values", "share"), [((1.0,), 0.02), ((1.0,), 0.3), ((0.5, 1.0), 0.02)])
+def test_values_that_are_all_tied_are_planned(values: tuple[float, ...], share: float) -> None:
+    """Samples tell a price to the last digit, and nobody's choice is sure there: the best that fit are taken."""
+    users = 20_000
+    value = np.random.default_rng(0).choice(values, 5 * users)
+    budget = int(share * users)
+    plan = solve(PlanningProblem(UserOffsets(np.arange(users + 1) * 5), value, budgets=[Budget(budget)]))
+    assert plan.value == pytest.approx(budget * max(values))
+    assert plan.gap < 1e-4
+
+
+@pytest.mark.parametrize("factor", [3.0, 10.0, -1000.0, 1e9])
+def test_a_floor_is_met_at_no_more_loss_from_prices_that_are_far_off(factor: float) -> None:
+    users = 10_000
+    value = np.random.default_rng(1).normal(-1.0, 0.5, 5 * users)
+    channel = np.tile(np.arange(5), users)
+    problem = PlanningProblem(
+        UserOffsets(np.arange(users + 1) * 5), value, codes={"channel": channel}, floors=[Floor(8_000, {"channel": 0})]
+    )
+    cold = solve(problem)
+    warm = solve(problem, warm_start=factor * cold.prices)
+    assert warm.value == pytest.approx(cold.value, rel=1e-6) and warm.gap < 1e-5
+
+
+def test_the_unit_of_a_cost_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Micro-currency or currency: as many users are open, and the plan is the same."""
+    opened: list[int] = []
+
+    def counted(*given: Any) -> Any:
+        opened.append(len((found := screen(*given)).options))
+        return found
+
+    monkeypatch.setattr(solver, "screen", counted)
+    rng = np.random.default_rng(2)
+    users = 20_000
+    columns = {"value": rng.gamma(2.0, 1.0, 5 * users), "codes": {"channel": rng.integers(0, 2, 5 * users)}}
+    cost = rng.gamma(2.0, 1.0, 5 * users).astype(np.float32)
+    plans = []
+    for unit in (1.0, 2.0**20):
+        budgets = [Budget(users // 5, {"channel": 0}), Budget(0.4 * users * unit, cost="money")]
+        plans.append(
+            solve(
+                PlanningProblem(
+                    UserOffsets(np.arange(users + 1) * 5), **columns, costs={"money": unit * cost}, budgets=budgets
+                )
+            )
+        )
+    half = len(opened) // 2
+    assert opened[:half] == opened[half:]
+    assert plans[0].chosen.tolist() == plans[1].chosen.tolist()

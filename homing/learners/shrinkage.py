@@ -74,12 +74,14 @@ class Shrunk:
         t = sign * float(self.theta[j]) / error
         below = float(torch.special.log_ndtr(torch.tensor(t, dtype=torch.float64)))
         hazard = float(np.exp(-0.5 * t * t - 0.5 * np.log(2.0 * np.pi) - below))
-        if t < -FAR:  # t + hazard by its series, for nothing is left of the difference
-            hazard = -1.0 / t + 2.0 / t**3 - t
+        above = t + hazard
+        if t < -FAR:  # by its series, for nothing is left of the difference
+            above = -1.0 / t + 2.0 / t**3
+            hazard = above - t
         slope = self.covariance[:, j] / error
         return Shrunk(
             self.theta + sign * hazard * slope,
-            self.covariance - hazard * (t + hazard) * np.outer(slope, slope),
+            self.covariance - hazard * above * np.outer(slope, slope),
             self.variance,
         )
 

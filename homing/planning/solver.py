@@ -198,18 +198,18 @@ class _Search:
             found = done.minimum.gap <= _LOST * total or endless
             if lost and (stopped or not found):
                 return None
-            if attempt == _ATTEMPTS - 1 or (found and not outside.any()):
+            if found and not outside.any():
+                return screened, done
+            sure = nearest_inside(box, price, done.price, done.curve, self.rows)
+            above = dual(screened, sure) - dual(screened, done.price)
+            if attempt == _ATTEMPTS - 1 or (found and not stopped and above <= near * abs(screened.value)):
                 break
-            if found and not stopped:
-                sure = nearest_inside(box, price, done.price, done.curve, self.rows)
-                if dual(screened, sure) - dual(screened, done.price) <= near * abs(screened.value):
-                    return screened, replace(done, sure=sure)
             price = done.price
             # They are close to where they belong now; a box that fails again grows, and one in which steps ran out on
             # the way, for many values are tied: they are smoothed more then, and longer.
             width = widest + 2.0 * outside if found else 4.0 * width
             widest = 4.0 * widest
-        return screened, done
+        return screened, replace(done, sure=sure)  # outside of the box the dual is not known
 
     def _descend(
         self,

@@ -5,10 +5,11 @@ that it can through one channel, and nothing through others. What is not told fo
 what was done so far. With q_h the standard errors that effects of channel h must give up for it to send as often as the
 log's policy did, q ~ N(θ, 1) tells how far the truth is from where that policy would be right, and θ ~ N(0, 1/v − 1)
 with v uniform in (0, 1): E[v | q] of q is given up (Strawderman 1971, "Proper Bayes Minimax Estimators of the
-Multivariate Normal Mean", Annals of Mathematical Statistics 42:1, with a = 0). Two thirds of a way that noise explains
-are gone, and little of one that is far beyond it; with more users standard errors vanish. To deviate only where the log
-is sure is the idea of Laroche, Trichelair and Tachet des Combes 2019, "Safe Policy Improvement with Baseline
-Bootstrapping", ICML; here for how much is sent through which channel, not for what, to whom.
+Multivariate Normal Mean", Annals of Mathematical Statistics 42:1, with a = 0). Of a way that noise explains, 57 % are
+gone with one channel and 72 % with eight, and little of one that is far beyond it; with more users standard errors
+vanish. To deviate only where the log is sure is the idea of Laroche, Trichelair and Tachet des Combes 2019, "Safe
+Policy Improvement with Baseline Bootstrapping", ICML; here for how much is sent through which channel, not for what,
+to whom.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 
 from homing.planning.compiled import compiled, inlined
 from homing.planning.layout import FloatArray, Rows
-from homing.planning.options import Options, count_option, worth_after
+from homing.planning.options import Options, best_two, count_option, worth_after
 from homing.planning.threads import Pool
 
 #: Users whom one thread visits at a time, and the order in which sums are made.
@@ -58,10 +58,12 @@ def smoothed(
     counted: Any,
     curve: Any,
     weight: Any,
+    worth: Any,
 ) -> Any:
     """Smoothed best options of users from `begin_user` to before `end_user`.
 
-    Written are what these use (1 + K, cells), the upper triangle of its Hessian (m, m) and the weights (O,).
+    Written are what these use (1 + K, cells), the upper triangle of its Hessian (m, m), the weights (O,), and what
+    options are worth after prices (O,).
     Projection onto the simplex: options whose weight would be negative are dropped until none is (Michelot 1986).
 
     Args:
@@ -74,87 +76,90 @@ def smoothed(
     counted[:] = 0.0
     curve[:] = 0.0
     m, nothing = curve.shape[0], counted.shape[1] - 1
-    units = np.zeros(m)  # Σ a of a user's options with a weight, and the rows where it is not 0
-    touched = np.empty(m, np.int64)
+    units = np.zeros(m)  # Σ a of a user's options with a weight, and the rows that they use
+    touched, toucher = np.empty(m, np.int64), np.full(m, -1, np.int64)
     total = 0.0
     lost = 0.0
-    worth_after(value, cell, cost, table, first[begin_user], first[end_user], weight)
+    worth_after(value, cell, cost, table, first[begin_user], first[end_user], worth)
+    weight[first[begin_user] : first[end_user]] = 0.0
+    n = end_user - begin_user
+    which, top, second = np.empty(n, np.int64), np.empty(n), np.empty(n)
+    best_two(first, worth, begin_user, end_user, which, top, second)
     # Users whose best option is far above the others have it alone; no branch, for nobody knows who these are.
-    near = np.empty(end_user - begin_user + 1, np.int64)
-    n_near = 0
-    for u in range(begin_user, end_user):
-        top, second, which = -np.inf, -np.inf, first[u]
-        for o in range(first[u], first[u + 1]):
-            r = weight[o]
-            second = max(second, min(top, r))
-            which = o if r > top else which
-            top = max(top, r)
-        clear = second <= top - gamma
-        near[n_near] = u
-        n_near += not clear
-        total += top - 0.5 * gamma if clear else 0.0
-        for d in range(cell.shape[0]):
-            c = cell[d, which] if clear else nothing
-            counted[0, c] += 1.0
-            for k in range(cost.shape[1]):
-                counted[k + 1, c] += cost[d, k, which]
-        for o in range(first[u], first[u + 1]):
-            weight[o] = (1.0 if o == which else 0.0) if clear else weight[o]
+    near, clear = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    n_near, n_clear = 0, 0
+    for u in range(n):
+        far = second[u] <= top[u] - gamma
+        near[n_near], clear[n_clear] = u, which[u]
+        n_near += not far
+        n_clear += far
+        total += (top[u] - 0.5 * gamma) * far
+    for x in range(n_clear):
+        weight[clear[x]] = 1.0
+        count_option(clear[x], 1.0, cell, cost, counted)
     counted[:, nothing] = 0.0
     for x in range(n_near):
-        begin, end = first[near[x]], first[near[x] + 1]
-        top = -np.inf
+        begin, end = first[begin_user + near[x]], first[begin_user + near[x] + 1]
+        best = top[near[x]]
+        count, mass, bound = 0, 0.0, best - gamma
         for o in range(begin, end):
-            top = max(top, weight[o])
-        count, mass, bound = 0, 0.0, top - gamma
-        for o in range(begin, end):
-            if weight[o] > bound:
+            if worth[o] > bound:
                 count += 1
-                mass += weight[o]
+                mass += worth[o]
         while True:
             level = (mass - gamma) / count
             if level <= bound:
                 break
             dropped = 0
             for o in range(begin, end):
-                if bound < weight[o] <= level:
-                    mass -= weight[o]
+                if bound < worth[o] <= level:
+                    mass -= worth[o]
                     dropped += 1
             bound = level
             if not dropped:
                 break
             count -= dropped
-        # Curvature: Σ a aᵀ − (Σ a)(Σ a)ᵀ / count over the options with a weight, each with units a of the rows.
-        n = 0
+        # Curvature: Σ a aᵀ − (Σ a)(Σ a)ᵀ / count over the options with a weight, each with units a of the rows; of two
+        # it is (a − b)(a − b)ᵀ / 2.
+        n, sign = 0, 1.0
         for o in range(begin, end):
-            r = weight[o]
+            r = worth[o]
             if r <= bound:
-                weight[o] = 0.0
                 continue
             share = (r - level) / gamma
             weight[o] = share
             total += share * r - 0.5 * gamma * share * share
-            lost += share * (top - r)
+            lost += share * (best - r)
             count_option(o, share, cell, cost, counted)
-            add_outer(o, 1.0 / gamma, cell, cost, start, row, kind, curve)
+            if count != 2:
+                add_outer(o, 1.0 / gamma, cell, cost, start, row, kind, curve)
             for d in range(cell.shape[0]):
                 c = cell[d, o]
                 for e in range(start[c], start[c + 1]):
                     j = row[e]
-                    amount = 1.0 if kind[j] == 0 else cost[d, kind[j] - 1, o]
-                    if units[j] == 0.0 and amount > 0.0:
-                        touched[n] = j
+                    if toucher[j] != x:
+                        toucher[j], touched[n] = x, j
                         n += 1
-                    units[j] += amount
+                    units[j] += sign if kind[j] == 0 else sign * cost[d, kind[j] - 1, o]
+            sign = -1.0 if count == 2 else 1.0
+        factor = 0.5 / gamma if count == 2 else -1.0 / (gamma * count)
         for t in range(n):
             i = touched[t]
-            a = units[i] / (gamma * count)
+            a = factor * units[i]
             for s in range(n):
                 if i <= touched[s]:
-                    curve[i, touched[s]] -= a * units[touched[s]]
+                    curve[i, touched[s]] += a * units[touched[s]]
         for t in range(n):
             units[touched[t]] = 0.0
     return total, lost
+
+
+@compiled
+def mirror(curve: Any) -> Any:
+    """Write the upper triangle of a matrix to the lower one."""
+    for i in range(curve.shape[0]):
+        for j in range(i):
+            curve[i, j] = curve[j, i]
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,8 +236,8 @@ def minimise(
         most: steps.
     """
     m = len(price)
-    spare = np.empty(len(options.value))
-    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma, np.empty(len(options.value)), pool)
+    weight, spare, worth = (np.empty(len(options.value)) for _ in range(3))
+    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma, weight, worth, pool)
     damping, passes = 1e-10, 1
     for _ in range(most):
         slope, moving = _slopes(point, floor, ceiling, within)
@@ -248,7 +253,7 @@ def minimise(
             promised = float(slope @ (moved - point.price))
             if -loose < promised < 0.0 and damping <= _FREE:
                 break
-            trial = _evaluate(options, rows, floor, ceiling, moved, gamma, spare, pool)
+            trial = _evaluate(options, rows, floor, ceiling, moved, gamma, spare, worth, pool)
             passes += 1
             if trial.dual <= point.dual + 1e-4 * min(promised, 0.0) and not np.array_equal(moved, point.price):
                 better = trial
@@ -280,6 +285,7 @@ def _evaluate(
     price: FloatArray,
     gamma: float,
     weight: FloatArray,
+    worth: FloatArray,
     pool: Pool,
 ) -> _Point:
     m, table = len(price), rows.tables(price)
@@ -287,14 +293,15 @@ def _evaluate(
 
     def visit(begin: int) -> tuple[float, float, FloatArray, FloatArray]:
         counted, curve, end = np.empty(shape), np.empty((m, m)), min(begin + _BLOCK, len(options))
-        some = begin, end, table, gamma, rows.start, rows.row, rows.cost, counted, curve, weight
+        some = begin, end, table, gamma, rows.start, rows.row, rows.cost, counted, curve, weight, worth
         return *smoothed(*options.columns, *some), counted, curve
 
     begins = range(0, max(1, len(options)), _BLOCK)
     parts = [visit(0)] if len(begins) == 1 else list(pool.map(visit, begins))
-    total, lost = float(sum(part[0] for part in parts)), float(sum(part[1] for part in parts))
-    counted, curve = np.sum([part[2] for part in parts], axis=0), np.sum([part[3] for part in parts], axis=0)
-    curve = np.triu(curve) + np.triu(curve, 1).T
+    total, lost, counted, curve = parts[0]
+    for more in parts[1:]:
+        total, lost, counted, curve = total + more[0], lost + more[1], counted + more[2], curve + more[3]
+    mirror(curve)
     use = rows.usage(counted)
     up, down = price > 0.0, price < 0.0
     total += float(price[up] @ ceiling[up] + price[down] @ floor[down])

@@ -62,8 +62,12 @@ class Options:
 
     def best(self, tables: FloatArray) -> tuple[IntArray, FloatArray]:
         """The option (n,) of each user that is worth most after prices, the first of equal ones; and that worth."""
+        return self.best_of(self.worth(tables))
+
+    def best_of(self, worth: FloatArray) -> tuple[IntArray, FloatArray]:
+        """The same, of what options are worth after prices (O,)."""
         choice, top = np.empty(len(self), dtype=np.int64), np.empty(len(self))
-        best_options(self.first, self.worth(tables), choice, top)
+        best_two(self.first, worth, 0, len(self), choice, top, np.empty(len(self)))
         return choice, top
 
     def worth_of(self, chosen: IntArray, tables: FloatArray) -> FloatArray:
@@ -147,7 +151,7 @@ def look_up(value: Any, cell: Any, costs: Any, item: Any, nothing: Any) -> Any:
     """Value, cells and costs of options from their candidates; `nothing` is the cell of no message."""
     n, most = item.shape
     out_value = np.zeros(n)
-    out_cell = np.full((most, n), nothing, np.int32)
+    out_cell = np.full((most, n), nothing, np.uint32)
     out_cost = np.zeros((most, costs.shape[0], n), np.float32)
     for o in range(n):
         for d in range(most):
@@ -207,15 +211,23 @@ def count_options(cell: Any, cost: Any, chosen: Any, counted: Any) -> Any:
 
 
 @compiled
-def best_options(first: Any, worth: Any, choice: Any, top: Any) -> Any:
-    """The option of each user that is worth most, the first of equal ones; and how much. Nobody guesses which it is."""
-    for u in range(first.shape[0] - 1):
-        most, which = -np.inf, first[u]  # silence, where no worth is a number
-        for o in range(first[u], first[u + 1]):
+def best_two(first: Any, worth: Any, begin: Any, end: Any, which: Any, top: Any, second: Any) -> Any:
+    """Of users from `begin` to before `end` the option that is worth most, the first of equal ones; how much, and what
+    the next best one is worth.
+
+    Every user has an option, and it is not guessed which is the best; worths that are no numbers are left out.
+    """
+    for u in range(np.uint64(begin), np.uint64(end)):
+        at: Any = np.uint64(first[u])  # unsigned indices are not looked at for being below 0
+        best, next_best = worth[at] if worth[at] > -np.inf else -np.inf, -np.inf
+        for o in range(at + np.uint64(1), np.uint64(first[u + np.uint64(1)])):
             r = worth[o]
-            which = o if r > most else which
-            most = max(most, r)
-        choice[u], top[u] = which, most
+            less = r if r < best else best
+            next_best = less if less > next_best else next_best
+            at = o if r > best else at
+            best = r if r > best else best
+        x = u - np.uint64(begin)
+        which[x], top[x], second[x] = at, best, next_best
 
 
 @compiled
@@ -256,20 +268,16 @@ def contested(first: Any, value: Any, cell: Any, cost: Any, worth: Any, high: An
     keep = np.zeros(value.shape[0], np.bool_)
     user = np.empty(first.shape[0] - 1, np.int64)
     begin = np.empty(first.shape[0], np.int64)
+    which, top, second = np.empty(user.shape[0], np.int64), np.empty(user.shape[0]), np.empty(user.shape[0])
+    best_two(first, worth, 0, user.shape[0], which, top, second)
     users, options = 0, 0
     for u in range(first.shape[0] - 1):
-        which, top, second, sure = first[u], -np.inf, -np.inf, -np.inf
-        for o in range(first[u], first[u + 1]):
-            r = worth[o]
-            if r > top:
-                second, top, which = top, r, o
-            elif r > second:
-                second = r
-        if worth_of(which, value, cell, cost, high) > second:
-            count_option(which, 1.0, cell, cost, counted)
+        if worth_of(which[u], value, cell, cost, high) > second[u]:
+            count_option(which[u], 1.0, cell, cost, counted)
             continue
         user[users], begin[users] = u, options
         users += 1
+        sure = -np.inf
         for o in range(first[u], first[u + 1]):
             if worth[o] >= sure:
                 sure = max(sure, worth_of(o, value, cell, cost, high))
@@ -287,18 +295,16 @@ def contenders(first: Any, worth: Any, margin: Any) -> Any:
     keep = np.zeros(worth.shape[0], np.bool_)
     user = np.empty(first.shape[0], np.int64)
     begin = np.empty(first.shape[0], np.int64)
+    which, top, second = np.empty(user.shape[0], np.int64), np.empty(user.shape[0]), np.empty(user.shape[0])
+    best_two(first, worth, 0, first.shape[0] - 1, which, top, second)
     users, options = 0, 0
     for u in range(first.shape[0] - 1):
-        top, second = -np.inf, -np.inf
-        for o in range(first[u], first[u + 1]):
-            second = max(second, min(top, worth[o]))
-            top = max(top, worth[o])
-        if second <= top - margin:
+        if second[u] <= top[u] - margin:
             continue
         user[users], begin[users] = u, options
         users += 1
         for o in range(first[u], first[u + 1]):
-            keep[o] = worth[o] > top - margin or o == first[u]  # silence is kept of those who have a choice
+            keep[o] = worth[o] > top[u] - margin or o == first[u]  # silence is kept of those who have a choice
             options += keep[o]
     begin[users] = options
     return keep, user[:users].copy(), begin[: users + 1].copy()

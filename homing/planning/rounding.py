@@ -68,19 +68,20 @@ class Rounding:
             InfeasibleFloorsError, UnmetFloorsError: if floors are missed.
         """
         rows, options, sure = self.layout.rows, screened.options, done.sure
-        everybody, worth = options.best(rows.tables(done.price))
-        least = bound = self.dual(screened, done.price, worth)
         tables = rows.tables(sure)
+        worths = options.worth(tables)
+        everybody, worth = options.best_of(worths)
+        least = bound = self.dual(screened, sure, worth)
         if sure is not done.price:
-            worth = options.best(tables)[1]
-            bound = self.dual(screened, sure, worth)
+            everybody, most = options.best(rows.tables(done.price))
+            least = self.dual(screened, done.price, most)
         self._put(options, everybody)
         bench = done.bench
         best, _ = bench.best(rows.tables(done.price))
         last = np.empty(len(done.options), dtype=np.int64)
         open_entries, weight = done.options.entries(rows), done.minimum.weight.copy()
-        most = _MOST_BETWEEN if self.layout.n_users < _MANY else _BETWEEN_OF_MANY
-        if len(rows) <= _MOST_ROWS and between(done.options, weight) <= most:
+        few = _MOST_BETWEEN if self.layout.n_users < _MANY else _BETWEEN_OF_MANY
+        if len(rows) <= _MOST_ROWS and between(done.options, weight) <= few:
             to_vertex(*open_entries, self.scale, weight)
         round_weights(*open_entries, weight, self.scale, last)
         choice = best.copy()
@@ -91,7 +92,7 @@ class Rounding:
         self._repair(bench, done.price, choice, use, least - _GOOD * abs(least) - others_value)
         self._put(bench, choice)
         value = others_value + float(bench.value[choice].sum())
-        got = options.worth_of(everybody, tables)
+        got = worths[everybody]
         got[np.searchsorted(options.user, bench.user)] = bench.worth_of(choice, tables)
         repaired = int((worth - got > 1e-7 * self.worth).sum())
         plan = self._told(sure, bound, value, others + bench.usage(choice, rows), repaired)
@@ -229,8 +230,7 @@ class Rounding:
 
     def _put(self, options: Options, choice: IntArray) -> None:
         """Give users their option (n,), an index over all."""
-        item = options.item[choice]
-        self.pick[options.user] = np.where(item >= 0, item - self.layout.offsets[options.user][:, None], -1)
+        put(options.user, options.item, choice, self.layout.offsets, self.pick)
 
     def of_limits(self, price: FloatArray) -> FloatArray:
         """Prices of the problem's limits: a row's price is its budget's where it is above 0, else its floor's."""
@@ -253,6 +253,15 @@ def _until_none(moves: Callable[[], int]) -> None:
 
 
 @compiled
+def put(user: Any, item: Any, choice: Any, offsets: Any, pick: Any) -> Any:
+    """Write rows of chosen options (n,), counted from the user's first, to pick (users, most)."""
+    for x in range(user.shape[0]):
+        for d in range(pick.shape[1]):
+            i = item[choice[x], d]
+            pick[user[x], d] = i - offsets[user[x]] if i >= 0 else -1
+
+
+@compiled
 def list_chosen(offsets: Any, pick: Any) -> Any:
     """Chosen rows, rising, and how many users get nothing.
 
@@ -263,13 +272,13 @@ def list_chosen(offsets: Any, pick: Any) -> Any:
     for pick_of in pick.ravel():
         n += pick_of >= 0
     chosen = np.empty(n + 1, np.int64)
-    n, silent = 0, 0
+    end, silent = np.uint64(0), 0
     for u in range(pick.shape[0]):
-        before = n
+        begin = end
         for d in range(pick.shape[1]):
-            chosen[n] = offsets[u] + pick[u, d]  # to be written over where there is none, without a branch
-            n += pick[u, d] >= 0
-        if n > before + 1:
-            chosen[before:n].sort()
-        silent += n == before
+            chosen[end] = offsets[u] + pick[u, d]  # to be written over where there is none, without a branch
+            end += np.uint64(pick[u, d] >= 0)
+        if end > begin + np.uint64(1):
+            chosen[begin:end].sort()
+        silent += end == begin
     return chosen[:n], silent

@@ -66,30 +66,10 @@ def most_worth(
 
 
 @compiled
-def two_best(ends: Any, worth: Any, top: Any, second: Any, which: Any) -> Any:
-    """What each user's best and second-best rows are worth, 0 where that is not above 0; and which the best one is.
-
-    Args:
-        ends: (users,) where each user's rows end.
-        worth: of the rows, from the first user's first on.
-        top, second, which: (users,) out.
-    """
-    i = np.uint64(0)  # an unsigned index is not looked at for being below 0
-    for u in range(ends.shape[0]):
-        end = np.uint64(ends[u])
-        best, next_best, at = np.float32(0.0), np.float32(0.0), i
-        while i < end:
-            r = worth[i]
-            next_best = max(next_best, min(best, r))
-            at = i if r > best else at
-            best = max(best, r)
-            i += np.uint64(1)
-        top[u], second[u], which[u] = best, next_best, at
-
-
-@compiled
-def longer(array: Any) -> Any:
-    """A copy with room for twice as many rows."""
-    out = np.empty((2 * array.shape[0] + 16, array.shape[1]), array.dtype)
+def longer(array: Any, room: Any) -> Any:
+    """The array, or, where it has not so many rows, a copy with twice as many or more."""
+    if room <= array.shape[0]:
+        return array
+    out = np.empty((max(2 * array.shape[0], room), *array.shape[1:]), array.dtype)
     out[: array.shape[0]] = array
     return out

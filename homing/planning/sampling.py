@@ -87,16 +87,18 @@ def steps(
                 table[kind[row[e]], c] += price[row[e]]
         use[:] = 0.0
         for x in batches[b]:
-            n = 0
+            n, top = 0, 0.0
             for i in range(offsets[x], offsets[x + 1]):
                 r = reduced(i, value, cell, costs, table)
-                if most == 1 and n and r > worth[0]:
-                    at[0], worth[0] = i, r
-                elif r > 0.0 and (most > 1 or not n):
+                if most > 1 and r > 0.0:
                     at[n], worth[n] = i, r
                     n += 1
-            sort_live(at, worth, n)
-            _, count = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
+                elif r > top:
+                    at[0], top, n = i, r, 1
+            picked[0], count = 0, n
+            if most > 1:
+                sort_live(at, worth, n)
+                _, count = best_set(at, worth, n, hour, group, most, gap, picked, tried, totals, ahead)
             for d in range(count):
                 i = at[picked[d]]
                 for e in range(start[cell[i]], start[cell[i] + 1]):

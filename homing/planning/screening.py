@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.planning.compiled import compiled
+from homing.planning.compiled import compiled, inlined
 from homing.planning.layout import FloatArray, IntArray, Layout
 from homing.planning.options import MOST_OPTIONS, Options, join, options_of
-from homing.planning.runs import end_of_run, longer, most_worth, room_of, two_best
+from homing.planning.runs import longer
 from homing.planning.screening_sets import screen_sets
-from homing.planning.sets import reduced
 from homing.planning.threads import Pool
 
 #: Users of a block: what one thread visits at a time, and the order in which sums are made.
 BLOCK = 2**15
+#: Users of whom all is made while their candidates are in the nearest cache.
+_RUN = 256
 #: Above 0.
 SMALLEST = np.float32(np.finfo(np.float32).tiny)
 
@@ -74,23 +75,30 @@ def screen(layout: Layout, users: IntArray | range, box: Box, pick: NDArray[np.i
     """
     floored, raised = box.floored(), box.raised()
     flat = np.array([row.min() == row.max() for row in floored[:, :-1]])
+    columns = tuple(unwritable(column) for column in (layout.value, *layout.costs))
+    prices = tuple(floored), tuple(raised)
 
     def visit(block: IntArray) -> tuple[float, FloatArray, Options]:
         counted = np.zeros(box.low.shape)
         if layout.most > 1:
             shared = block, box.low, box.high, floored, flat, pick, counted
-            value, *found = screen_sets(*layout.columns, *shared, MOST_OPTIONS)
-            return value, counted, options_of(layout, *found)
-        candidates = layout.offsets, layout.value, layout.cell, layout.costs
-        value, user, first, *options = screen_one(*candidates, block, floored, raised, flat, pick, counted)
-        worth, item, cell, cost = options
-        columns = worth[:, 0], item, cell.T, np.ascontiguousarray(cost.T)[None]
-        return value, counted, Options(user, first, *columns, np.arange(len(item)))
+            total, *found = screen_sets(*layout.columns, *shared, MOST_OPTIONS)
+            return total, counted, options_of(layout, *found)
+        some = layout.offsets, columns, layout.cell, block
+        total, user, first, value, item, cell, cost = screen_one(*some, *prices, pick[:, 0], counted)
+        return total, counted, Options(user, first, value, item[:, None], cell, cost, np.arange(len(item)))
 
     parts = list(pool.map(visit, blocks(users)))
     counted = np.sum([part[1] for part in parts], axis=0)
     value = float(sum(part[0] for part in parts))
     return Screened(value, counted, layout.rows.usage(counted), join([part[2] for part in parts]))
+
+
+def unwritable(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A view of it; compiled code is only given several arrays as one if all are of one type, this among it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def blocks(users: IntArray | range) -> Iterator[IntArray]:
@@ -101,131 +109,138 @@ def blocks(users: IntArray | range) -> Iterator[IntArray]:
 
 @compiled
 def screen_one(
-    offsets: Any,
-    value: Any,
-    cell: Any,
-    costs: Any,
-    users: Any,
-    floored: Any,
-    raised: Any,
-    flat: Any,
-    pick: Any,
-    counted: Any,
+    offsets: Any, columns: Any, cell: Any, users: Any, floored: Any, raised: Any, pick: Any, counted: Any
 ) -> Any:
-    """`screen` where a user gets one candidate at most. What is decided of every user takes no branches.
+    """`screen` where a user gets one candidate at most.
 
     Args:
-        floored, raised: (1 + K, cells) float32, see `Box`; the last cell is that of no message.
-        flat: (1 + K,) whether all messages have the same in `floored`.
-        pick: (users of the layout, 1) out: rows that fixed users get, counted from the user's first; −1 for none.
+        columns: 1 + K arrays (N,) float32: values, then each cost.
+        floored, raised: 1 + K tables (cells,) float32, see `Box`.
+        pick: (users of the layout,) out: rows that fixed users get, counted from the user's first; −1 for none.
         counted: (1 + K, cells) out, to which messages and costs of the fixed are added.
 
     Returns:
         Total value of the fixed; of the open users, who they are, and where the options of each begin; of the options,
-        value (O, 1), row (O, 1), −1 for none, cell (O, 1), costs (O, K).
+        value (O,), row (O,), −1 for none, cell (1, O), costs (1, K, O).
     """
-    room = room_of(offsets, users)
-    scratch = np.empty(room, np.float32)
-    top, second, which = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.int64)
-    live = np.empty(room + 1, np.int64)
-    user, sure = np.empty(users.shape[0] + 1, np.int64), np.empty(users.shape[0] + 1, np.float32)
-    first = np.empty(users.shape[0] + 1, np.int64)
-    room = users.shape[0] // 2 + 16
-    item, worth = np.empty((room, 1), np.int64), np.empty((room, 1))
-    kind, cost = np.empty((room, 1), np.int32), np.empty((room, costs.shape[0]), np.float32)
-    n_open, n_options = 0, 0
-    total = 0.0
-    x, nothing = 0, counted.shape[1] - 1
-    while x < users.shape[0]:
-        run = end_of_run(offsets, users, x, scratch.shape[0])
-        begin_user, end_user = users[x], users[run - 1] + 1
-        x = run
-        start, end = offsets[begin_user], offsets[end_user]
-        if start == end:
-            pick[begin_user:end_user, 0] = -1
-            continue
-        most_worth(offsets, value, cell, costs, begin_user, end_user, floored, flat, scratch)
-        ends = offsets[begin_user + 1 : end_user + 1] - start
-        two_best(ends, scratch, top, second, which)
-        seen = n_open
-        rows = value[start:end], cell[start:end], costs[:, start:end]
-        value_of_fixed, n_open = fix(
-            *rows, raised, ends, top, second, which, pick[begin_user:end_user, 0], counted, user, sure, n_open
-        )
-        total += value_of_fixed
-        for d in range(seen, n_open):
-            user[d] += begin_user
-            begin, end = offsets[user[d]] - start, offsets[user[d] + 1] - start
-            while n_options + end - begin + 1 > item.shape[0]:
-                item, worth, kind, cost = longer(item), longer(worth), longer(kind), longer(cost)
-            first[d] = n_options
-            item[n_options, 0], worth[n_options, 0], kind[n_options, 0], cost[n_options] = -1, 0.0, nothing, 0.0
-            n_options += 1
-            n, least = 0, max(sure[d], SMALLEST)
-            for a in range(begin, end):
-                live[n] = a
-                n += scratch[a] >= least
-            for b in range(n):
-                least = max(least, reduced(start + live[b], value, cell, costs, raised) * np.float32(1.0 - 1e-6))
-            for b in range(n):
-                i = start + live[b]
-                item[n_options, 0], worth[n_options, 0], kind[n_options, 0] = i, value[i], cell[i]
-                for k in range(costs.shape[0]):
-                    cost[n_options, k] = costs[k, i]
-                n_options += scratch[live[b]] >= least
+    nothing, n_users = counted.shape[1] - 1, users.shape[0]
+    if not cell.shape[0]:
+        for x in range(n_users):
+            pick[users[x]] = -1
+        n_users = 0
+    user, sure = np.empty(n_users + 1, np.int64), np.empty(n_users + 1, np.float32)
+    first, fixed = np.empty(n_users + 1, np.int64), np.empty(_RUN + 1, np.uint64)
+    item = np.empty(n_users // 2 + 16, np.int64)
+    n_open, n_options, total = 0, 0, 0.0
+    for x in range(0, n_users, _RUN):
+        some, now = users[x : x + _RUN], n_open
+        n_fixed, n_more = decide(offsets, columns, cell, some, floored, raised, pick, fixed, user[now:], sure[now:])
+        n_open += n_more
+        for y in range(n_fixed):
+            i = fixed[y]
+            total += columns[0][i]
+            counted[0, cell[i]] += 1.0
+            for k in range(1, len(columns)):
+                counted[k, cell[i]] += columns[k][i]
+        room = n_options + 1
+        for d in range(now, n_open):
+            room += offsets[user[d] + 1] - offsets[user[d]] + 1
+        item = longer(item, room)
+        mine = user[now:n_open], sure[now:n_open], first[now:]
+        n_options = list_rows(offsets, columns, cell, *mine, floored, item, n_options)
     first[n_open] = n_options
-    options = worth[:n_options].copy(), item[:n_options].copy(), kind[:n_options].copy(), cost[:n_options].copy()
-    return total, user[:n_open].copy(), first[: n_open + 1].copy(), *options
+    n = n_options
+    value, kind, cost = np.empty(n), np.empty((1, n), np.uint32), np.empty((1, len(columns) - 1, n), np.float32)
+    for o in range(n):
+        sent = item[o] >= 0
+        i = item[o] * sent
+        value[o] = columns[0][i] * sent
+        kind[0, o] = nothing + (np.int64(cell[i]) - nothing) * sent
+        for k in range(1, len(columns)):
+            cost[0, k - 1, o] = columns[k][i] * np.float32(sent)
+    return total, user[:n_open].copy(), first[: n_open + 1].copy(), value, item[:n].copy(), kind, cost
 
 
 @compiled
-def fix(
-    value: Any,
+def decide(
+    offsets: Any,
+    columns: Any,
     cell: Any,
-    costs: Any,
+    users: Any,
+    floored: Any,
     raised: Any,
-    ends: Any,
-    top: Any,
-    second: Any,
-    which: Any,
     pick: Any,
-    counted: Any,
-    doubtful: Any,
+    fixed: Any,
+    user: Any,
     sure: Any,
-    n: Any,
 ) -> Any:
-    """Settle users of a run, of whom the two best are known, without a branch: who is open is not to be guessed.
+    """What is best for each user, and for how long.
+
+    All that is made of a candidate is made at once; who is fixed, who is open and who gets nothing is written down
+    without a branch, for it is not to be guessed.
 
     Args:
-        value, cell, costs: of the run's candidates.
-        ends: (users,) where each user's candidates end.
-        pick: (users,) out.
-        doubtful, sure: out, from n on: the users who are open, and what their best one is worth at the highest prices,
-            a little less than that.
+        pick: (users of the layout,) out, as in `screen_one`.
+        fixed: out, rows that fixed users get.
+        user, sure: out, the users who are open, and what their best one is worth at the highest prices, a little less.
 
     Returns:
-        Σ value of what the others get, and the new n.
+        How many rows and how many open users there are.
     """
-    nothing = counted.shape[1] - 1
-    total = 0.0
-    begin = 0
-    for u in range(ends.shape[0]):
-        sent = top[u] > np.float32(0.0)
-        i = np.uint64(which[u] if sent else 0)
-        c = cell[i]
-        at_least = value[i] - raised[0, c]
-        for k in range(costs.shape[0]):
-            at_least -= costs[k, i] * raised[k + 1, c]
-        settled = at_least > second[u] * np.float32(1.0 + 1e-6)
-        doubtful[n], sure[n] = u, at_least * np.float32(1.0 - 1e-6)
-        n += sent & (not settled)
-        sent = sent & settled
-        pick[u] = np.int32(np.int64(i) - begin) if sent else np.int32(-1)
-        begin = ends[u]
-        total += float(value[i]) if sent else 0.0
-        counts_in = np.int64(c) if sent else nothing
-        counted[0, counts_in] += 1.0
-        for k in range(costs.shape[0]):
-            counted[k + 1, counts_in] += costs[k, i]
-    counted[:, nothing] = 0.0
-    return total, n
+    n_fixed, n_open, last = np.uint64(0), np.uint64(0), np.uint64(cell.shape[0] - 1)
+    for x in range(users.shape[0]):
+        u = np.uint64(users[x])  # unsigned indices are not looked at for being below 0
+        begin, end = np.uint64(offsets[u]), np.uint64(offsets[u + np.uint64(1)])
+        top, second = np.float32(0.0), np.float32(0.0)
+        which: Any = min(begin, last)
+        for i in range(begin, end):
+            r = after_prices(i, columns, cell, floored)
+            second = max(second, min(top, r))
+            which = i if r > top else which
+            top = max(top, r)
+        least = after_prices(which, columns, cell, raised)
+        settled = least > second * np.float32(1.0 + 1e-6)
+        sent = top > np.float32(0.0)
+        fixed[n_fixed] = which
+        n_fixed += np.uint64(sent & settled)
+        user[n_open], sure[n_open] = u, least * np.float32(1.0 - 1e-6)
+        n_open += np.uint64(sent & (not settled))
+        pick[u] = np.int32(which - begin) if sent & settled else np.int32(-1)
+    return np.int64(n_fixed), np.int64(n_open)
+
+
+@compiled
+def list_rows(
+    offsets: Any, columns: Any, cell: Any, user: Any, sure: Any, first: Any, floored: Any, item: Any, n: Any
+) -> Any:
+    """Rows that open users may still get: those that the lowest prices leave as much as is sure; and silence.
+
+    Args:
+        first, item: out, where those of each user begin, and the rows from n on, −1 for silence.
+
+    Returns:
+        The new n.
+    """
+    n, worth = np.uint64(n), np.empty(8, np.float32)
+    for d in range(user.shape[0]):
+        first[d], item[n] = n, -1
+        n += np.uint64(1)
+        u, least = np.uint64(user[d]), max(sure[d], SMALLEST)
+        begin, end = np.uint64(offsets[u]), np.uint64(offsets[u + np.uint64(1)])
+        worth = longer(worth, np.int64(end - begin))
+        for i in range(begin, end):
+            worth[i - begin] = after_prices(i, columns, cell, floored)
+        for i in range(begin, end):  # on its own: what is read does not wait for where the last row was written
+            item[n] = i
+            n += np.uint64(worth[i - begin] >= least)
+    return np.int64(n)
+
+
+@inlined
+def after_prices(i: Any, columns: Any, cell: Any, tables: Any) -> Any:
+    """Value of candidate i less what prices take off it, in float32; a tuple of columns takes no inner loop."""
+    c = cell[i]
+    out = columns[0][i] - tables[0][c]
+    for k in range(1, len(columns)):
+        out -= columns[k][i] * tables[k][c]
+    return out

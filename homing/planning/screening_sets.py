@@ -125,8 +125,7 @@ def screen_sets(
                 worth[a] = reduced(at[a], value, cell, costs, low)
             sort_live(at, worth, n)
             count = list_sets(at, worth, n, least, hour, group, most, gap, tried, totals, ahead, sets)
-            while n_options + count > item.shape[0]:
-                item = longer(item)
+            item = longer(item, n_options + count)
             open_user[n_open], first_option[n_open] = u, n_options
             n_open += 1
             for a in range(count):

@@ -38,7 +38,8 @@ def to_vertex(first: Any, value: Any, start: Any, row: Any, amount: Any, scale: 
         weight: (O,) of the options, changed; Σ = 1 for each user.
     """
     m = scale.shape[0]
-    inverse = np.eye(m)  # of the basis, whose columns are moves, or at first unit vectors that must not be used
+    # Of the basis, whose columns are moves, or at first unit vectors that must not be used; the transpose.
+    inverse = np.eye(m)
     source = np.full(m, -1, np.int64)
     target = np.full(m, -1, np.int64)
     owner = np.full(m, -1, np.int64)
@@ -56,8 +57,9 @@ def to_vertex(first: Any, value: Any, start: Any, row: Any, amount: Any, scale: 
             o = b if side else a
             for e in range(start[o], start[o + 1]):
                 units = amount[e] / scale[row[e]]
+                units = units if side else -units
                 for j in range(m):
-                    by[j] += inverse[j, row[e]] * (units if side else -units)
+                    by[j] += inverse[row[e], j] * units
         free = -1
         gain = value[b] - value[a]
         for j in range(m):
@@ -92,7 +94,9 @@ def to_vertex(first: Any, value: Any, start: Any, row: Any, amount: Any, scale: 
             stack[height] = owner[leaves]
             height += 1
         source[leaves], target[leaves], owner[leaves] = a, b, u
-        inverse[leaves] /= by[leaves]
-        for j in range(m):
-            if j != leaves and by[j] != 0.0:
-                inverse[j] -= by[j] * inverse[leaves]
+        for i in range(m):
+            back = inverse[i, leaves] / by[leaves]
+            if back != 0.0:
+                for j in range(m):
+                    inverse[i, j] -= by[j] * back
+                inverse[i, leaves] = back

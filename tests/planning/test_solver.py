@@ -11,7 +11,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 
 from homing.errors import InvalidInputError
 from homing.planning import Budget, Floor, InfeasibleFloorsError, Plan, PlanningProblem, UserOffsets, solve, solver
-from homing.planning.options import best_options
+from homing.planning.options import best_two
 from homing.planning.screening import screen
 
 CHANNELS = ("push", "email", "in_app")
@@ -211,7 +211,7 @@ def test_prices_to_begin_with_are_one_for_each_limit() -> None:
 def test_a_user_without_a_number_is_silent() -> None:
     """Whatever stood in the array before: an index that was never set would be read from foreign memory."""
     choice, worth = np.array([10**12]), np.zeros(1)
-    best_options(np.array([0, 2]), np.full(2, np.nan), choice, worth)
+    best_two(np.array([0, 2]), np.full(2, np.nan), 0, 1, choice, worth, np.zeros(1))
     assert choice.tolist() == [0] and worth.tolist() == [-np.inf]
 
 

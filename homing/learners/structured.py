@@ -33,8 +33,8 @@ RESPONSE_PENALTY = 100.0
 VALUE_RIDGE = 100.0
 #: Decisions, at most, that tell what the learnt policy adds to the value of a state.
 GAIN_ROWS = 100_000
-#: An objective that fewer decisions than this share bring anything of is too rare to tell effects by itself.
-RARE = 0.005
+#: An objective that this share of decisions bring something of tells effects by itself.
+COMMON = 0.05
 #: Parts of each fold, at most, by whose differences it is told how sure a share is.
 PARTS = 10
 
@@ -50,8 +50,8 @@ class Structured:
     of messages in general: the channel, the chance of a response, and the *fit*, what the message's own numbers (value
     signals, affinities) add to the logit of that chance; what fits a user better is taken to do no worse. What else
     tells messages and users apart is shrunk by what the log shows of it (`homing.learners.shrinkage`). Objectives that
-    are too rare to tell such effects by themselves, such as cancelling, get a share of the effect on the others, one
-    number each, as much of it as is sure (`homing.learners.rare_effects`).
+    are rare and do not surely tell such effects by themselves (`homing.learners.told_effects`), such as cancelling, get
+    a share of the effect on the others, one number each, as much of it as is sure (`homing.learners.rare_effects`).
 
     *leave* and V_reach price a channel that is closed: the chance of it is a model of a rare event, and its worth the
     difference that an open channel makes to the value of a state, instead of the few users' futures in which it
@@ -142,14 +142,15 @@ class Structured:
         gaps = Gaps.of(dataset)
         came = sequel(dataset, gaps, flags, self.fade_days)
         leave = heads[1] if len(heads) > 1 else -1
-        often, rare = _often(dataset.reward, w, leave)
+        asked = np.arange(len(w)) != leave
+        common = _common(dataset.reward, w, asked)
         counted = _followed(dataset, self.tail_days) & _stays(dataset, heads)
-        pace = _pace(dataset, came.promised, np.where(often, w, 0.0))
+        pace = _pace(dataset, came.promised, np.where(common, w, 0.0))
         each = pace.of(dataset.context)
         terms = Terms.of(dataset, columns, [*models, response])
         offered = Offered.of(dataset, columns, response, terms.maps[-1], rng)
         now, sticks = (
-            told_effects(dataset, terms, outcome, precision * counted, part, models * parts, w, often, rare, offered)
+            told_effects(dataset, terms, outcome, precision * counted, part, models * parts, w, common, asked, offered)
             for outcome, precision in (
                 (came.at_once, 1.0 / each),
                 (came.later / np.maximum(each * came.exposure, 1e-12)[:, None], each * came.exposure),
@@ -184,14 +185,21 @@ class Structured:
                 "decisions that teach effects": int(counted.sum()),
                 "days that a change of pace counts": self.life_days,
                 "standard errors taken off": dict(zip(_channels(dataset, columns), doubted.tolist(), strict=True)),
-                "told by themselves": [name for name, yes in zip(dataset.objectives, often, strict=True) if yes],
+                "told by themselves": {
+                    term: [name for name, yes in zip(dataset.objectives, told.itself, strict=True) if yes]
+                    for term, told in (("now", now), ("sticks", sticks))
+                },
                 "sure share of the others' effect": {
-                    dataset.objectives[i]: {"now": float(now.share[i]), "sticks": float(sticks.share[i])}
-                    for i in np.flatnonzero(rare)
+                    dataset.objectives[i]: {
+                        term: float(told.share[i])
+                        for term, told in (("now", now), ("sticks", sticks))
+                        if not told.itself[i]
+                    }
+                    for i in np.flatnonzero(asked & ~(now.itself & sticks.itself))
                 },
                 "features not identified": _unmoved(dataset, now.identified),
             },
-            "warnings": _warnings(dataset, columns, (w != 0) & rare, now, sticks),
+            "warnings": _warnings(dataset, columns, (w != 0) & asked, now, sticks),
         }
         policy: Policy = GreedyPolicy(scorer)
         return EpsilonGreedyPolicy(policy, self.epsilon) if self.epsilon else policy
@@ -246,7 +254,7 @@ class Structured:
 def _warnings(
     dataset: LoggedDataset,
     channels: NDArray[np.int64],
-    rare: NDArray[np.bool_],
+    asked: NDArray[np.bool_],
     now: Told,
     sticks: Told,
 ) -> dict[str, str]:
@@ -256,12 +264,12 @@ def _warnings(
         out["reach-not-identified"] = (
             "V_reach is not identified: no context column tells which channels are open. Name permissions."
         )
-    silent = rare & (now.share == 0) & (sticks.share == 0)
+    silent = asked & ~now.any & ~sticks.any
     if silent.any():
         names = ", ".join(name for name, yes in zip(dataset.objectives, silent, strict=True) if yes)
         out["effects-not-told"] = (
-            f"The log tells nothing that is sure of what messages do to {names}: too rare. A weight on it moves no "
-            "more than what a closed channel costs."
+            f"The log tells nothing that is sure of what messages do to {names}: too rare, or too few users. A weight "
+            "on it moves no more than what a closed channel costs."
         )
     return out
 
@@ -316,23 +324,23 @@ def _stays(dataset: LoggedDataset, heads: Sequence[int]) -> NDArray[np.bool_]:
     return out
 
 
-def _often(reward: FloatArray, weights: FloatArray, leave: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Objectives that tell effects by themselves, (m,), all if none that matters happens often; and those that do not.
-
-    Leaving is neither: effects are those on users who stay.
-    """
-    others = np.arange(len(weights)) != leave
-    often = others & ((reward != 0).mean(axis=0) >= RARE)
-    if not (often & (weights != 0)).any():
-        often = others
-    return often, others & ~often
+def _common(reward: FloatArray, weights: FloatArray, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Objectives that tell effects by themselves whatever these are, (m,): common ones; the commonest that matters if
+    none of these does, for without it there is nothing to decide by."""
+    share = np.where(asked, (reward != 0).mean(axis=0), -1.0)
+    out = share >= COMMON
+    if not (out & (weights != 0)).any():
+        mattering = asked & (weights != 0)
+        out[np.where(mattering if mattering.any() else asked, share, -1.0).argmax()] = True
+    return out
 
 
 def _pace(dataset: LoggedDataset, promised: FloatArray, weights: FloatArray) -> Pace:
-    """What a state promises of the objectives, where it cannot be negative; else a constant."""
-    if ((dataset.reward @ weights) < 0).any() or not (dataset.reward @ weights).any():
+    """What a state promises of the objectives that only ever bring something good; without any, a constant."""
+    good = np.where((dataset.reward * weights >= 0).all(axis=0), weights, 0.0)
+    if not (dataset.reward @ good).any():
         return Pace.constant(dataset.context.shape[1])
-    return pace_of(dataset.context, promised @ weights)
+    return pace_of(dataset.context, promised @ good)
 
 
 def _effects(theta: FloatArray, d: int) -> Effects:

@@ -1,4 +1,9 @@
-"""Effects of messages on each objective, told by a log: frequent ones by themselves, rare ones by a share of these."""
+"""Effects of messages on each objective, told by a log: by themselves where that is sure, else by a share of these.
+
+A weight at run time multiplies the errors of effects with the effects, and messages are then chosen for them. So an
+objective that is not common tells its effects by itself only where they surely tell users who were left out better than
+no effects do: with θ of the others, Σ (2 θᵀ moment − θᵀ gram θ) over parts of users is by how much squared errors fall.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.estimates import interval
 from homing.learners.action_centred import CentredSums
 from homing.learners.doubts import Offered
 from homing.learners.rare_effects import sure_shares
@@ -16,8 +22,10 @@ from homing.log import LoggedDataset
 from homing.policies import LinearRewardModel
 
 FloatArray = NDArray[np.float64]
-#: Chance that noise passes for a share, over all rare objectives and both effects.
+#: Chance that noise passes for a share, over all objectives that get one and both effects.
 FALSE_SHARE = 0.05
+#: Level of the interval by which effects are surely better than none.
+SURE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +86,23 @@ class Told:
 
     Attributes:
         theta: float64 (f, m), of the columns of `CentredSums`.
-        share: float64 (m,), of the weighted effect on what is frequent, by which rare objectives are told.
+        itself: bool (m,), which objectives are told by themselves.
+        share: float64 (m,), of the weighted effect on these, by which the others are told.
         identified: bool (f,), whether chance moved each column.
         error: float64 (m, 1 + c), standard errors by channel, see `homing.learners.doubts`.
     """
 
     theta: FloatArray
+    itself: NDArray[np.bool_]
     share: FloatArray
     identified: NDArray[np.bool_]
     error: FloatArray
+
+    @property
+    def any(self) -> NDArray[np.bool_]:
+        """Of which objectives anything is told, (m,)."""
+        out: NDArray[np.bool_] = self.itself | (self.share != 0)
+        return out
 
 
 def told_effects(
@@ -97,11 +113,11 @@ def told_effects(
     part: NDArray[np.int64],
     models: Sequence[LinearRewardModel],
     weights: FloatArray,
-    often: NDArray[np.bool_],
-    rare: NDArray[np.bool_],
+    common: NDArray[np.bool_],
+    asked: NDArray[np.bool_],
     offered: Offered,
 ) -> Told:
-    """Effects on each objective: of those that happen often by themselves, of rare ones by a share.
+    """Effects on each objective, by themselves or by a share.
 
     Args:
         dataset: n decisions.
@@ -111,8 +127,8 @@ def told_effects(
         part: of each decision's user, (n,); a part p belongs to fold p modulo the number of folds.
         models: each part's response model, that of its fold.
         weights: (m,).
-        often: objectives that tell effects by themselves, (m,).
-        rare: those that get a share, (m,).
+        common: objectives that tell effects by themselves in any case, (m,).
+        asked: those that have effects, (m,), these among them; the others get none.
         offered: messages whose effects' errors are told.
     """
     parts, folds, m = len(models), len(terms.maps) - 1, len(weights)
@@ -120,7 +136,7 @@ def told_effects(
     if not rows.any():  # nobody comes back
         f = len(terms.maps[-1])
         nothing = np.zeros((m, 1 + dataset.candidates.shape[2]))
-        return Told(np.zeros((f, m)), np.zeros(m), np.zeros(f, dtype=bool), nothing)
+        return Told(np.zeros((f, m)), common, np.zeros(m), np.zeros(f, dtype=bool), nothing)
     sums = CentredSums.of(dataset, outcome, part, parts, precision=precision, responses=models)
     sums.check()
     noise = precision[rows] @ outcome[rows] ** 2 / max(int(rows.sum()), 1)
@@ -129,25 +145,51 @@ def told_effects(
     gram = np.einsum("pfq,pfg,pgr->pqr", maps, sums.gram, maps, optimize=True)
     moment = np.einsum("pfq,pfm->pqm", maps, sums.moment)
 
-    def solve(which: NDArray[np.bool_]) -> dict[int, Shrunk]:
+    def solve(which: NDArray[np.bool_], objectives: NDArray[np.bool_]) -> dict[int, Shrunk]:
         left, right = gram[which].sum(axis=0), moment[which].sum(axis=0)
         out = {}
-        for i in np.flatnonzero(often & (noise > 0)):
+        for i in np.flatnonzero(objectives & (noise > 0)):
             each = shrunk(left, right[:, i], float(noise[i]), terms.group)
             out[int(i)] = each.signed(0, float(np.sign(weights[i]))) if terms.fits and weights[i] else each
         return out
 
-    def mattering(told: dict[int, Shrunk]) -> FloatArray:
-        return sum((weights[i] * each.theta for i, each in told.items()), np.zeros(gram.shape[1]))
+    def mattering(told: dict[int, Shrunk], itself: NDArray[np.bool_]) -> FloatArray:
+        return sum((weights[i] * each.theta for i, each in told.items() if itself[i]), np.zeros(gram.shape[1]))
 
-    told, share = solve(np.ones(parts, dtype=bool)), np.zeros(m)
+    without = [solve(fold != number, asked) for number in range(folds)]
+    itself = common.copy()
+    for number in np.flatnonzero(asked & ~common & (noise > 0)):
+        left_out = np.stack([each[int(number)].theta for each in without])[fold]
+        itself[number] = better_than_none(gram, moment[:, :, number], left_out)
+    told, share = solve(np.ones(parts, dtype=bool), itself), np.zeros(m)
     theta, error = np.zeros((gram.shape[1], m)), np.zeros((m, 1 + dataset.candidates.shape[2]))
     for i, each in told.items():
         theta[:, i], error[i] = each.theta, offered.errors(each)
-    if rare.any():
-        others = np.stack([mattering(solve(fold != number)) for number in range(folds)])[fold]
-        level = 1.0 - FALSE_SHARE / (2 * int(rare.sum()))
-        share[rare] = sure_shares(gram, moment[:, :, rare], others, level)
-        theta += mattering(told)[:, None] * share
-        error += np.abs(share)[:, None] * (np.abs(np.where(often, weights, 0.0)) @ error)
-    return Told(terms.maps[-1] @ theta, share, sums.identified, error)
+    rest = asked & ~itself
+    if rest.any():
+        others = np.stack([mattering(each, itself) for each in without])[fold]
+        level = 1.0 - FALSE_SHARE / (2 * max(int((rest & (weights != 0)).sum()), 1))
+        share[rest] = sure_shares(gram, moment[:, :, rest], others, level)
+        theta += mattering(told, itself)[:, None] * share
+        error += np.abs(share)[:, None] * (np.abs(np.where(itself, weights, 0.0)) @ error)
+    return Told(terms.maps[-1] @ theta, itself, share, sums.identified, error)
+
+
+def better_than_none(gram: FloatArray, moment: FloatArray, theta: FloatArray) -> bool:
+    """Whether effects surely tell more of users who were left out than no effects do.
+
+    Args:
+        gram: Σ ω z zᵀ of each part of users, (p, f, f).
+        moment: Σ ω z y, (p, f).
+        theta: told without each part's users, (p, f).
+
+    Example:
+        Effects of 1 in four parts, told as 1.1; and told as 3, which is farther from the truth than 0.
+
+        >>> one = np.ones((4, 1, 1))
+        >>> moment = np.array([[1.0], [1.1], [0.9], [1.0]])
+        >>> better_than_none(one, moment, np.full((4, 1), 1.1)), better_than_none(one, moment, np.full((4, 1), 3.0))
+        (True, False)
+    """
+    gain = 2.0 * np.einsum("pf,pf->p", theta, moment) - np.einsum("pf,pfg,pg->p", theta, gram, theta)
+    return interval(float(gain.sum()), gain - gain.mean(), SURE).lower > 0.0

@@ -160,10 +160,12 @@ def test_what_few_users_leave_open_is_read_as_the_log_did_it(rng) -> None:
     assert (taken["messages"] > 0) == (bold > 2 / 3)
 
 
-def test_what_is_rare_gets_the_share_of_the_effect_on_the_rest_that_is_sure(rng) -> None:
-    """Message 1 lowers what is paid, and one in 80 makes a user leave; others never do. Chance breaks things."""
+@pytest.mark.parametrize(("one_in", "by_itself"), [(80, True), (800, False)])
+def test_what_is_rare_gets_the_share_of_the_effect_on_the_rest_that_is_sure(rng, one_in, by_itself) -> None:
+    """Message 1 lowers what is paid, and one in 80 makes a user leave, or in 800; others never do. Chance breaks
+    things. With 130 who left the effect on leaving is told by itself: 1/80 ± 1/80 · sqrt(2/130); with 13 it is not."""
     data = journeys(1500, 21, rng)
-    hurt = (data.action == 1) & (rng.random(data.n) < 1 / 80)
+    hurt = (data.action == 1) & (rng.random(data.n) < 1 / one_in)
     broken = np.zeros(data.n)
     broken[rng.choice(data.n, data.n // 300, replace=False)] = 1.0
     reward = np.column_stack([data.reward, hurt, broken, broken * 0.0])
@@ -171,12 +173,20 @@ def test_what_is_rare_gets_the_share_of_the_effect_on_the_rest_that_is_sure(rng)
     learner = make("structured", epsilon=0.0, gamma_per_day=0.95, leave="")
     weights = {"paid": 1.0, "left": -3.0, "broken": -3.0}
     policy = learner.fit(rare, weights=weights, rng=rng)
-    assert learner.report["settings"]["told by themselves"] == ["clicked", "paid"]
+    assert ("left" in learner.report["settings"]["told by themselves"]["now"]) == by_itself
     share = learner.report["settings"]["sure share of the others' effect"]
-    # −0.3 of what is paid goes with 1/80: a share of −0.042, if message 2, which raises it by as much, kept as many
-    # from leaving. It keeps none: −0.021 over both. Less 2.9 standard errors of
-    # sqrt(0.0042 / (31,500 · 0.06)) = 0.0015, as the variance of the effect, ± 0.3 or 0, is 0.06.
-    assert share["left"]["now"] == pytest.approx(-0.021 + 2.9 * 0.0015, abs=3 * 0.0015)
+    if by_itself:
+        assert "now" not in share["left"]
+        batch = rare.rows(np.arange(500))
+        responses = policy.scorer.response.predict(batch.context, batch.candidates)[:, :, 0]
+        left = policy.scorer.now.of(batch.context, batch.candidates, responses)[:, 1:, 2].mean(axis=0)
+        np.testing.assert_allclose(left, [1 / 80, 0.0], atol=4 / 80 * np.sqrt(2 / 130))
+    else:
+        # −0.3 of what is paid goes with 1/800: a share of −0.0042, if message 2, which raises it by as much, kept as
+        # many from leaving. It keeps none: −0.0021 over both. Less 2.9 standard errors of
+        # sqrt(0.00042 / (31,500 · 0.06)) = 0.00047, as the variance of the effect, ± 0.3 or 0, is 0.06.
+        assert share["left"]["now"] == pytest.approx(-0.0021 + 2.9 * 0.00047, abs=3 * 0.00047)
+        assert share["left"]["now"] < 0.0
     assert share["broken"] == share["nothing"] == {"now": 0.0, "sticks": 0.0}
     told = learner.report["warnings"]["effects-not-told"]
     assert "what messages do to broken: too rare" in told

@@ -33,9 +33,9 @@ def test_what_fits_better_does_no_worse_by_what_matters(rng, fits, weight) -> No
     fit, every = np.eye(6)[2] * 0.5, np.eye(6)[0]
     terms = Terms((np.column_stack([fit, every]),) * 3, np.full(2, FREE), fits)
     offered = Offered.of(data, np.zeros(0, dtype=int), model, terms.maps[-1], rng)
+    both = np.ones(2, dtype=bool)
     told = told_effects(
-        data, terms, outcome, np.ones(n), np.arange(n) % 2, [model] * 2, np.array([weight, weight]),
-        np.ones(2, dtype=bool), np.zeros(2, dtype=bool), offered,
+        data, terms, outcome, np.ones(n), np.arange(n) % 2, [model] * 2, np.array([weight, weight]), both, both, offered
     )  # fmt: skip
     by_number = told.theta[2]
     free = np.array([-0.2, 0.2])

@@ -43,7 +43,7 @@ def _sources() -> tuple[tuple[str, int, int], ...]:
 _COMPILED = (
     "deviation",
     "layout",
-    "newton",
+    "option_passes",
     "options",
     "repair",
     "rounding",
@@ -53,6 +53,7 @@ _COMPILED = (
     "screening",
     "screening_sets",
     "sets",
+    "smoothing",
     "swaps",
     "vertex",
 )

@@ -37,7 +37,7 @@ class Finished:
         curve: (m, m), the Hessian at the first γ, of all options.
         counted: (1 + K, cells) messages and costs of all users that were open.
         options: of the users who were open then, for its weights.
-        bench: of the users who were open when there were few enough to move them one by one; `options.origin` counts
+        bench: of the users who were open when there were few enough to move them one by one; `options.kept` counts
             among these.
         passes: over options, all told.
         sure: (m,) prices at which the dual value is known, for nobody who is settled would choose otherwise there.
@@ -139,7 +139,7 @@ def _finished(
     counted = fixed + minimum.counted
     if options is bench and len(bench) > _BENCH:
         options = close(bench, rows.tables(minimum.price), near)
-        minimum = replace(minimum, weight=minimum.weight[options.origin])
+        minimum = replace(minimum, weight=minimum.weight[options.among(np.arange(len(options.value)))])
         options = bench = options.restarted()
     return Finished(minimum.price, minimum, curve, counted, options, bench, passes, minimum.price)
 

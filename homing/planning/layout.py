@@ -23,14 +23,16 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 MOST_CELLS = 2**22
 #: Candidates whose cells are made at once.
-_PIECE = 2**17
+_PIECE = 2**19
 
 
 @compiled
-def add_codes(cell: Any, code: Any, top: Any, stride: Any) -> Any:
-    """cell += min(code, top) · stride, row by row."""
-    for i in range(code.shape[0]):
-        cell[i] += min(code[i], top) * stride
+def add_codes(
+    cell: Any, held: Any, code: Any, top: Any, stride: Any, other: Any, other_top: Any, other_stride: Any
+) -> Any:
+    """cell = held · cell + min(code, top) · stride + the same of another column, row by row."""
+    for i in range(cell.shape[0]):
+        cell[i] = cell[i] * held + min(code[i], top) * stride + min(other[i], other_top) * other_stride
 
 
 @compiled
@@ -134,6 +136,14 @@ class Layout:
         return self.offsets, self.value, self.cell, self.costs, self.hour, self.group, self.most, self.gap
 
     @cached_property
+    def reals(self) -> tuple[NDArray[np.float32], ...]:
+        """Value and costs (1 + K), not to be written to: compiled code loops over a tuple of one type alone."""
+        views = tuple(column.view() for column in (self.value, *self.costs))
+        for view in views:
+            view.flags.writeable = False
+        return views
+
+    @cached_property
     def widest(self) -> int:
         """Most candidates of one user."""
         return int(np.diff(self.offsets).max(initial=0))
@@ -194,7 +204,7 @@ def _cells(
     cells: int,
     pool: Pool | None,
 ) -> NDArray[Any]:
-    """Cell of each candidate (N,), a piece at a time: all columns of one before the next, while it is in the cache."""
+    """Cell of each candidate (N,), two columns in one pass over a piece."""
     n = problem.n_candidates
     kind = np.dtype(np.uint8 if cells < 2**8 else np.uint16 if cells < 2**16 else np.uint32)
     cell = np.empty(n, dtype=kind)
@@ -203,12 +213,16 @@ def _cells(
         for column, top in tops.items()
         if column in problem.codes
     ]
+    if not columns:
+        cell[:] = 0
+    if len(columns) % 2:
+        columns.append((*columns[-1][:2], kind.type(0)))
 
     def fill(begin: int) -> None:
-        piece = cell[begin : begin + _PIECE]
-        piece[:] = 0
-        for code, top, stride in columns:
-            add_codes(piece, code[begin : begin + _PIECE], top, stride)
+        piece = slice(begin, begin + _PIECE)
+        for c in range(0, len(columns), 2):
+            (code, *of_code), (other, *of_other) = columns[c : c + 2]
+            add_codes(cell[piece], kind.type(c > 0), code[piece], *of_code, other[piece], *of_other)
 
     list((pool or Here()).map(fill, range(0, n, _PIECE)))
     for column, top in tops.items():

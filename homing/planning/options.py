@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.planning.compiled import compiled, inlined
+from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray, IntArray, Layout, Rows
+from homing.planning.option_passes import best_two, contenders, contested, count_options, worth_after
 
 #: Options listed of a user who may get several; what is not listed is not planned, though the bound counts it.
 MOST_OPTIONS = 256
@@ -31,7 +32,7 @@ class Options:
         item: (O, most) candidate rows, −1 where there are fewer.
         cell: (most, O) cell of each; that of no message where there are fewer.
         cost: (most, K, O) costs of each.
-        origin: (O,) index of each among the options from which these were narrowed down.
+        kept: (O,) index of each among the options from which these were narrowed down; None of ones that were not.
     """
 
     user: IntArray
@@ -40,7 +41,7 @@ class Options:
     item: IntArray
     cell: IntArray
     cost: FloatArray
-    origin: IntArray
+    kept: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -52,7 +53,11 @@ class Options:
 
     def restarted(self) -> Options:
         """The same, from which others are narrowed down."""
-        return replace(self, origin=np.arange(len(self.value)))
+        return replace(self, kept=None)
+
+    def among(self, chosen: IntArray) -> IntArray:
+        """Some options (n,) as indices among those from which these were narrowed down."""
+        return chosen if self.kept is None else self.kept[chosen]
 
     def usage(self, chosen: IntArray, rows: Rows) -> FloatArray:
         """Units of each row (m,) if each user gets the option `chosen` (n,), an index over all options."""
@@ -62,13 +67,20 @@ class Options:
 
     def best(self, tables: FloatArray) -> tuple[IntArray, FloatArray]:
         """The option (n,) of each user that is worth most after prices, the first of equal ones; and that worth."""
-        return self.best_of(self.worth(tables))
+        return self.valued(tables)[1:]
 
-    def best_of(self, worth: FloatArray) -> tuple[IntArray, FloatArray]:
-        """The same, of what options are worth after prices (O,)."""
-        choice, top = np.empty(len(self), dtype=np.int64), np.empty(len(self))
-        best_two(self.first, worth, 0, len(self), choice, top, np.empty(len(self)))
-        return choice, top
+    def valued(self, tables: FloatArray) -> tuple[FloatArray, IntArray, FloatArray]:
+        """What options are worth after prices (O,), and what `best` says; found once for the same prices."""
+        found = self._valued.get(key := tables.tobytes())
+        if found is None:
+            worth, choice, top = self.worth(tables), np.empty(len(self), dtype=np.int64), np.empty(len(self))
+            best_two(self.first, worth, 0, len(self), choice, top, np.empty(len(self)))
+            found = self._valued[key] = worth, choice, top
+        return found
+
+    @cached_property
+    def _valued(self) -> dict[bytes, tuple[FloatArray, IntArray, FloatArray]]:
+        return {}
 
     def worth_of(self, chosen: IntArray, tables: FloatArray) -> FloatArray:
         """Value of some options less what prices take off it."""
@@ -104,7 +116,7 @@ class Options:
 def options_of(layout: Layout, user: IntArray, first: IntArray, item: IntArray) -> Options:
     """Options from their candidates (O, most)."""
     value, cell, cost = look_up(layout.value, layout.cell, layout.costs, item, layout.rows.n_cells - 1)
-    return Options(user, first, value, item, cell, cost, np.arange(len(item)))
+    return Options(user, first, value, item, cell, cost)
 
 
 def join(parts: list[Options]) -> Options:
@@ -120,7 +132,6 @@ def join(parts: list[Options]) -> Options:
         np.concatenate([p.item for p in parts]),
         np.concatenate([p.cell for p in parts], axis=1),
         np.concatenate([p.cost for p in parts], axis=2),
-        np.arange(shifts[-1]),
     )
 
 
@@ -143,7 +154,7 @@ def close(options: Options, tables: FloatArray, margin: float) -> Options:
 def _kept(options: Options, keep: NDArray[np.bool_], user: IntArray, first: IntArray) -> Options:
     kept = np.flatnonzero(keep)
     columns = options.value[kept], options.item[kept], options.cell[:, kept], options.cost[:, :, kept]
-    return Options(options.user[user], first, *columns, options.origin[kept])
+    return Options(options.user[user], first, *columns, options.among(kept))
 
 
 @compiled
@@ -162,72 +173,6 @@ def look_up(value: Any, cell: Any, costs: Any, item: Any, nothing: Any) -> Any:
                 for k in range(costs.shape[0]):
                     out_cost[d, k, o] = costs[k, i]
     return out_value, out_cell, out_cost
-
-
-@compiled
-def worth_after(value: Any, cell: Any, cost: Any, table: Any, begin: Any, end: Any, out: Any) -> Any:
-    """Value of options from `begin` to before `end` less what prices take off it: written to out (O,) there."""
-    worth = out[begin:end]
-    worth[:] = value[begin:end]
-    for d in range(cell.shape[0]):
-        row = cell[d, begin:end]
-        price = table[0]
-        for o in range(worth.shape[0]):
-            worth[o] -= price[row[o]]
-        for k in range(cost.shape[1]):
-            amount = cost[d, k, begin:end]
-            price = table[k + 1]
-            for o in range(worth.shape[0]):
-                worth[o] -= amount[o] * price[row[o]]
-
-
-@inlined
-def worth_of(o: Any, value: Any, cell: Any, cost: Any, table: Any) -> Any:
-    """The same of option o alone."""
-    out = value[o]
-    for d in range(cell.shape[0]):
-        c = cell[d, o]
-        out -= table[0, c]
-        for k in range(cost.shape[1]):
-            out -= cost[d, k, o] * table[k + 1, c]
-    return out
-
-
-@inlined
-def count_option(o: Any, weight: Any, cell: Any, cost: Any, counted: Any) -> Any:
-    """Add an option's messages and costs, by cell, to counted (1 + K, cells)."""
-    for d in range(cell.shape[0]):
-        c = cell[d, o]
-        counted[0, c] += weight
-        for k in range(cost.shape[1]):
-            counted[k + 1, c] += weight * cost[d, k, o]
-
-
-@compiled
-def count_options(cell: Any, cost: Any, chosen: Any, counted: Any) -> Any:
-    """The same for several."""
-    for u in range(chosen.shape[0]):
-        count_option(chosen[u], 1.0, cell, cost, counted)
-
-
-@compiled
-def best_two(first: Any, worth: Any, begin: Any, end: Any, which: Any, top: Any, second: Any) -> Any:
-    """Of users from `begin` to before `end` the option that is worth most, the first of equal ones; how much, and what
-    the next best one is worth.
-
-    Every user has an option, and it is not guessed which is the best; worths that are no numbers are left out.
-    """
-    for u in range(np.uint64(begin), np.uint64(end)):
-        at: Any = np.uint64(first[u])  # unsigned indices are not looked at for being below 0
-        best, next_best = worth[at] if worth[at] > -np.inf else -np.inf, -np.inf
-        for o in range(at + np.uint64(1), np.uint64(first[u + np.uint64(1)])):
-            r = worth[o]
-            less = r if r < best else best
-            next_best = less if less > next_best else next_best
-            at = o if r > best else at
-            best = r if r > best else best
-        x = u - np.uint64(begin)
-        which[x], top[x], second[x] = at, best, next_best
 
 
 @compiled
@@ -251,60 +196,3 @@ def list_entries(cell: Any, cost: Any, start: Any, row: Any, kind: Any) -> Any:
                 n += 1
     out_start[cell.shape[1]] = n
     return out_start, out_row, out_amount
-
-
-@compiled
-def contested(first: Any, value: Any, cell: Any, cost: Any, worth: Any, high: Any, counted: Any) -> Any:
-    """Options that may still be best at some prices between two tables, of the users who have a choice of them.
-
-    Args:
-        worth: (O,) of the options at the lower prices.
-        high: (1 + K, cells), the higher ones.
-        counted: (1 + K, cells) out, to which messages and costs of the others are added.
-
-    Returns:
-        Whether each option is one of them, whose they are (an index), and where those of each user begin.
-    """
-    keep = np.zeros(value.shape[0], np.bool_)
-    user = np.empty(first.shape[0] - 1, np.int64)
-    begin = np.empty(first.shape[0], np.int64)
-    which, top, second = np.empty(user.shape[0], np.int64), np.empty(user.shape[0]), np.empty(user.shape[0])
-    best_two(first, worth, 0, user.shape[0], which, top, second)
-    users, options = 0, 0
-    for u in range(first.shape[0] - 1):
-        if worth_of(which[u], value, cell, cost, high) > second[u]:
-            count_option(which[u], 1.0, cell, cost, counted)
-            continue
-        user[users], begin[users] = u, options
-        users += 1
-        sure = -np.inf
-        for o in range(first[u], first[u + 1]):
-            if worth[o] >= sure:
-                sure = max(sure, worth_of(o, value, cell, cost, high))
-        for o in range(first[u], first[u + 1]):
-            if worth[o] >= sure or o == first[u]:  # silence is kept of those who have a choice
-                keep[o] = True
-                options += 1
-    begin[users] = options
-    return keep, user[:users].copy(), begin[: users + 1].copy()
-
-
-@compiled
-def contenders(first: Any, worth: Any, margin: Any) -> Any:
-    """The same, of options that lie less than a margin below their user's best one."""
-    keep = np.zeros(worth.shape[0], np.bool_)
-    user = np.empty(first.shape[0], np.int64)
-    begin = np.empty(first.shape[0], np.int64)
-    which, top, second = np.empty(user.shape[0], np.int64), np.empty(user.shape[0]), np.empty(user.shape[0])
-    best_two(first, worth, 0, first.shape[0] - 1, which, top, second)
-    users, options = 0, 0
-    for u in range(first.shape[0] - 1):
-        if second[u] <= top[u] - margin:
-            continue
-        user[users], begin[users] = u, options
-        users += 1
-        for o in range(first[u], first[u + 1]):
-            keep[o] = worth[o] > top[u] - margin or o == first[u]  # silence is kept of those who have a choice
-            options += keep[o]
-    begin[users] = options
-    return keep, user[:users].copy(), begin[: users + 1].copy()

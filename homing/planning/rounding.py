@@ -69,12 +69,10 @@ class Rounding:
         """
         rows, options, sure = self.layout.rows, screened.options, done.sure
         tables = rows.tables(sure)
-        worths = options.worth(tables)
-        everybody, worth = options.best_of(worths)
-        least = bound = self.dual(screened, sure, worth)
-        if sure is not done.price:
-            everybody, most = options.best(rows.tables(done.price))
-            least = self.dual(screened, done.price, most)
+        worths, _, worth = options.valued(tables)
+        bound = self.dual(screened, sure, worth)
+        everybody, most = options.best(rows.tables(done.price))
+        least = self.dual(screened, done.price, most)
         self._put(options, everybody)
         bench = done.bench
         best, _ = bench.best(rows.tables(done.price))
@@ -85,7 +83,7 @@ class Rounding:
             to_vertex(*open_entries, self.scale, weight)
         round_weights(*open_entries, weight, self.scale, last)
         choice = best.copy()
-        choice[np.searchsorted(bench.user, done.options.user)] = done.options.origin[last]
+        choice[np.searchsorted(bench.user, done.options.user)] = done.options.among(last)
         others = screened.use + options.usage(everybody, rows) - bench.usage(best, rows)
         others_value = screened.value + float(options.value[everybody].sum() - bench.value[best].sum())
         use = others + bench.usage(choice, rows)

@@ -8,7 +8,7 @@ import numpy as np
 
 from homing.planning.compiled import compiled
 from homing.planning.layout import IntArray
-from homing.planning.sets import best_set, reduced, sort_live
+from homing.planning.sets import after_prices, best_set, sort_live
 
 #: Users of a sample that are read together.
 _NEIGHBOURS = 64
@@ -34,9 +34,8 @@ def sample(n: int, size: int, rng: np.random.Generator) -> IntArray:
 @compiled
 def steps(
     offsets: Any,
-    value: Any,
+    columns: Any,
     cell: Any,
-    costs: Any,
     hour: Any,
     group: Any,
     most: Any,
@@ -56,6 +55,7 @@ def steps(
     AdaGrad (Duchi, Hazan, Singer 2011, section 1.1) on the dual; the mean of the second half of the steps is returned.
 
     Args:
+        columns: 1 + K arrays (N,): values, then each cost.
         batches: (steps, users a step).
         start, row, kind: the rows of each cell, and what each row counts.
         floor, ceiling: (m,) a user.
@@ -68,7 +68,7 @@ def steps(
     mean = np.zeros(m)
     squares = np.zeros(m)
     cells = start.shape[0] - 1
-    table = np.empty((1 + costs.shape[0], cells))
+    table = np.empty((len(columns), cells))
     use = np.empty(m)
     widest = 0
     for x in batches.ravel():
@@ -88,8 +88,8 @@ def steps(
         use[:] = 0.0
         for x in batches[b]:
             n, top = 0, 0.0
-            for i in range(offsets[x], offsets[x + 1]):
-                r = reduced(i, value, cell, costs, table)
+            for i in range(np.uint64(offsets[x]), np.uint64(offsets[x + 1])):
+                r = after_prices(i, columns, cell, table)
                 if most > 1 and r > 0.0:
                     at[n], worth[n] = i, r
                     n += 1
@@ -103,7 +103,7 @@ def steps(
                 i = at[picked[d]]
                 for e in range(start[cell[i]], start[cell[i] + 1]):
                     j = row[e]
-                    use[j] += 1.0 if kind[j] == 0 else costs[kind[j] - 1, i]
+                    use[j] += 1.0 if kind[j] == 0 else columns[kind[j]][i]
         for j in range(m):
             mean_use = use[j] / batches.shape[1]
             slope = 0.0

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.planning.compiled import compiled, inlined
+from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray, IntArray, Layout
 from homing.planning.options import MOST_OPTIONS, Options, join, options_of
 from homing.planning.runs import longer
 from homing.planning.screening_sets import screen_sets
+from homing.planning.sets import after_prices
 from homing.planning.threads import Pool
 
 #: Users of a block: what one thread visits at a time, and the order in which sums are made.
@@ -75,7 +76,6 @@ def screen(layout: Layout, users: IntArray | range, box: Box, pick: NDArray[np.i
     """
     floored, raised = box.floored(), box.raised()
     flat = np.array([row.min() == row.max() for row in floored[:, :-1]])
-    columns = tuple(unwritable(column) for column in (layout.value, *layout.costs))
     prices = tuple(floored), tuple(raised)
 
     def visit(block: IntArray) -> tuple[float, FloatArray, Options]:
@@ -84,21 +84,14 @@ def screen(layout: Layout, users: IntArray | range, box: Box, pick: NDArray[np.i
             shared = block, box.low, box.high, floored, flat, pick, counted
             total, *found = screen_sets(*layout.columns, *shared, MOST_OPTIONS)
             return total, counted, options_of(layout, *found)
-        some = layout.offsets, columns, layout.cell, block
+        some = layout.offsets, layout.reals, layout.cell, block
         total, user, first, value, item, cell, cost = screen_one(*some, *prices, pick[:, 0], counted)
-        return total, counted, Options(user, first, value, item[:, None], cell, cost, np.arange(len(item)))
+        return total, counted, Options(user, first, value, item[:, None], cell, cost)
 
     parts = list(pool.map(visit, blocks(users)))
     counted = np.sum([part[1] for part in parts], axis=0)
     value = float(sum(part[0] for part in parts))
     return Screened(value, counted, layout.rows.usage(counted), join([part[2] for part in parts]))
-
-
-def unwritable(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A view of it; compiled code is only given several arrays as one if all are of one type, this among it."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def blocks(users: IntArray | range) -> Iterator[IntArray]:
@@ -234,13 +227,3 @@ def list_rows(
             item[n] = i
             n += np.uint64(worth[i - begin] >= least)
     return np.int64(n)
-
-
-@inlined
-def after_prices(i: Any, columns: Any, cell: Any, tables: Any) -> Any:
-    """Value of candidate i less what prices take off it, in float32; a tuple of columns takes no inner loop."""
-    c = cell[i]
-    out = columns[0][i] - tables[0][c]
-    for k in range(1, len(columns)):
-        out -= columns[k][i] * tables[k][c]
-    return out

@@ -23,6 +23,20 @@ def reduced(i: Any, value: Any, cell: Any, costs: Any, table: Any) -> Any:
 
 
 @inlined
+def after_prices(i: Any, columns: Any, cell: Any, tables: Any) -> Any:
+    """The same from values and costs as a tuple (1 + K), over which a loop is none when it is compiled.
+
+    Args:
+        tables: 1 + K tables (cells,); the sum is made in their precision.
+    """
+    c = cell[i]
+    out = columns[0][i] - tables[0][c]
+    for k in range(1, len(columns)):
+        out -= columns[k][i] * tables[k][c]
+    return out
+
+
+@inlined
 def compatible(i: Any, j: Any, hour: Any, group: Any, gap: Any) -> Any:
     """Whether one user may get both candidates."""
     shared = 0

@@ -269,7 +269,10 @@ class _Search:
         batches = users[self.rng.integers(0, len(users), (96, 128))] if len(users) else np.empty((0, 1), np.int64)
         n = max(1, self.layout.n_users)
         price = steps(
-            *self.layout.columns,
+            self.layout.offsets,
+            self.layout.reals,
+            self.layout.cell,
+            *self.layout.columns[4:],
             batches,
             self.rows.start,
             self.rows.row,

@@ -38,7 +38,7 @@ def test_who_is_opened_again_is_on_the_bench(monkeypatch: pytest.MonkeyPatch) ->
         last=0.0, enough=1e-9,
     )  # fmt: skip
     assert np.isin(done.options.user, done.bench.user).all()
-    assert np.array_equal(done.bench.item[done.options.origin], done.options.item)
+    assert np.array_equal(done.bench.item[done.options.among(np.arange(len(done.options.value)))], done.options.item)
     # The dual at the prices, from the columns, is the smallest there is: nobody was settled for good too early.
     taken = done.price[np.minimum(problem.codes["channel"], 1)] * (problem.codes["channel"] < 2)
     dual = np.maximum((problem.value - taken).reshape(-1, 3).max(axis=1), 0.0).sum() + done.price @ [80, 60]

@@ -16,7 +16,6 @@ def test_likely_options_are_of_users_who_have_a_choice() -> None:
         item=np.arange(8)[:, None],
         cell=np.zeros((1, 8), np.int32),
         cost=np.zeros((1, 0, 8), np.float32),
-        origin=np.arange(8),
     )
     free = np.zeros((1, 1))
     assert options.likely(free, 1).tolist() == [6, 7]

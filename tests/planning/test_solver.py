@@ -11,7 +11,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 
 from homing.errors import InvalidInputError
 from homing.planning import Budget, Floor, InfeasibleFloorsError, Plan, PlanningProblem, UserOffsets, solve, solver
-from homing.planning.options import best_two
+from homing.planning.option_passes import best_two
 from homing.planning.screening import screen
 
 CHANNELS = ("push", "email", "in_app")

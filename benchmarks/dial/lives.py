@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,15 @@ import numpy as np
 from benchmarks.dial.expected import DIALLED, FloatArray, Life, live
 from benchmarks.long_term.run import logged
 from homing.learners import make
+from homing.log import LoggedDataset
+from homing.log.parted import concat
 from homing.policies import PolicyArtifact, load_policy, save_policy
 from homing.simulation.messaging import MessagingParameters, MessagingWorld
 
 FACTORS = (0.0, 1.0, 4.0, 16.0)
 LIVED_DAYS = 90
+#: Users of a log that are simulated at once.
+POPULATION = 20_000
 #: Decisions by whose scores it is told whether a weight matters to a policy.
 ASKED = 10_000
 
@@ -80,8 +84,7 @@ class Study:
         """
         folder = self.keep / str(seed) / "policy"
         if not (folder / "manifest.json").exists():
-            logs = None if self.logs is None else self.logs / str(seed) / "log"
-            data = logged(self.users, seed, logs, self.product.world)
+            data = self._log(seed)
             assert data.encoder is not None
             maker = make(self.learner)
             policy = maker.fit(data, weights=self.product.weighted({}), rng=np.random.default_rng(seed))
@@ -96,6 +99,17 @@ class Study:
             save_policy(policy, folder, name="dialled", features=data.encoder.to_dict(), trained=told)
             tell(f"trained on log {seed}")
         return load_policy(folder)
+
+    def _log(self, seed: int) -> LoggedDataset:
+        """Of one population, or of several with the features of the first."""
+        parts: list[LoggedDataset] = []
+        for at in range(0, self.users, POPULATION):
+            number = seed + 1_000 * len(parts)
+            folder = None if self.logs is None else self.logs / str(number) / "log"
+            encoder = parts[0].encoder if parts else None
+            parts.append(logged(min(POPULATION, self.users - at), number, folder, self.product.world, encoder))
+            tell(f"log {seed}: {at + POPULATION:,} users")
+        return replace(concat(parts), encoder=parts[0].encoder)
 
     def lived(self, seed: int) -> dict[str, list[Life]]:
         """Lives under each factor of each objective's weight; read from the folder as far as they are done."""

@@ -6,7 +6,8 @@ each setting other users live with the policy for the ninety days that it looks 
 hardly moves, and errors of what it learnt decide which way; so it is told how large a fall can be on the way up that
 these logs do not exclude (`monotony.py`). What a log tells nothing of that is sure no weight can move in the right
 direction, and the learner then says so (`effects-not-told`). In `MessagingWorld` conversions and leaving are so rare
-that no log of this size tells of them; so the same is done for a product in which they are frequent. (2) Small logs of
+that no log of this size tells of them; so the same is done for a product in which they are frequent, with as many users
+as it takes. (2) Small logs of
 the behaviour policy each give a preview of several settings (`homing.ope.pareto`, differences to the log itself): how
 often do its 95 % intervals hold the truth? That truth is of single decisions in the log's states, as the preview is
 (`truth.py`).
@@ -97,10 +98,17 @@ def dialled(study: Study, seeds: Sequence[int], workers: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--learner", default="structured", help="(default: %(default)s)")
-    parser.add_argument("--users", type=int, default=20_000, help="of each training log (default: %(default)s)")
+    parser.add_argument(
+        "--users", type=int, nargs=2, default=[20_000, 120_000],
+        help="of each training log, of each product (default: 20000 120000)",
+    )  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[3, 8, 9, 0, 1, 2], help="training logs (default: 3 8 9 0 1 2)"
     )
+    parser.add_argument(
+        "--passes-seeds", type=int, nargs="+", default=[60, 61, 62, 63, 64],
+        help="training logs of the product of passes (default: 60 61 62 63 64)",
+    )  # fmt: skip
     parser.add_argument(
         "--judged", type=int, nargs=2, default=[4_000, 2_500],
         help="users who live with it, of each product (default: 4000 2500)",
@@ -115,14 +123,17 @@ def main() -> None:
     args = parser.parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
     studies = [
-        Study(product, args.learner, args.users, judged, logs, args.keep / name)
-        for (name, product), judged, logs in zip(
-            PRODUCTS.items(), args.judged, (args.logs, args.logs and args.logs / "passes"), strict=True
+        Study(product, args.learner, users, judged, logs, args.keep / name)
+        for (name, product), users, judged, logs in zip(
+            PRODUCTS.items(), args.users, args.judged, (args.logs, args.logs and args.logs / "passes"), strict=True
         )
     ]
-    parts = [dialled(study, args.seeds, args.workers) for study in studies]
+    parts = [
+        dialled(study, seeds, args.workers)
+        for study, seeds in zip(studies, (args.seeds, args.passes_seeds), strict=True)
+    ]
     told, truth = previewed(
-        args.learner, args.users, args.logs, args.keep, args.preview_seed, args.previews, args.log_users,
+        args.learner, args.users[0], args.logs, args.keep, args.preview_seed, args.previews, args.log_users,
         args.truth_users,
     )  # fmt: skip
     publish("dial", result(args, parts, told, truth))

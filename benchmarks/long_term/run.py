@@ -53,15 +53,22 @@ LEARNERS = {
 }
 
 
-def logged(users: int, seed: int, folder: Path | None = None, world: MessagingWorld | None = None) -> LoggedDataset:
-    """The log of one population, without its first weeks; kept in a folder, if one is given."""
+def logged(
+    users: int,
+    seed: int,
+    folder: Path | None = None,
+    world: MessagingWorld | None = None,
+    encoder: FeatureEncoder | None = None,
+) -> LoggedDataset:
+    """The log of one population, without its first weeks; kept in a folder, if one is given. Its features are fitted on
+    it, or those of another's."""
     if folder is not None and folder.exists():
         return LoggedDataset.load(folder)
     world = world or MessagingWorld()
     log = log_decisions(
         world, world.behaviour_policy(), days=WARM_UP_DAYS + LOG_DAYS, n_users=users, seed=seed
     )  # fmt: skip
-    data = build_dataset(log, world.log_objectives)
+    data = build_dataset(log, world.log_objectives, encoder=encoder)
     data = data.take(np.flatnonzero(data.time >= data.time.min() + WARM_UP_DAYS * DAY_US))
     if folder is not None:
         data.save(folder)

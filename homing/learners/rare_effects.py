@@ -10,7 +10,9 @@ from homing.estimates import interval
 FloatArray = NDArray[np.float64]
 
 
-def sure_shares(gram: FloatArray, moment: FloatArray, others: FloatArray, level: float) -> FloatArray:
+def sure_shares(
+    gram: FloatArray, moment: FloatArray, others: FloatArray, level: float, inflation: float = 1.0
+) -> FloatArray:
     """The end nearest to 0 of each share's interval, (m,); 0 where the interval holds 0.
 
     A share is the slope of an objective's effect on that of the others: Σ_p θ_pᵀ moment_p / Σ_p θ_pᵀ gram_p θ_p, a
@@ -25,6 +27,7 @@ def sure_shares(gram: FloatArray, moment: FloatArray, others: FloatArray, level:
         moment: Σ ω z y of each part, (p, f, m).
         others: θ, the effect on what is frequent, told without each part's users, (p, f).
         level: of the intervals.
+        inflation: times which their standard errors count.
 
     Example:
         Three parts in which the share is 2, 2.1 and 1.9 of an effect of 1; and another objective without any.
@@ -40,6 +43,6 @@ def sure_shares(gram: FloatArray, moment: FloatArray, others: FloatArray, level:
         return out
     share = each.sum(axis=0) / scale.sum()
     for i, psi in enumerate(((each - scale[:, None] * share) / scale.sum()).T):
-        found = interval(float(share[i]), psi, level)
+        found = interval(float(share[i]), inflation * psi, level)
         out[i] = max(found.lower, 0.0) + min(found.upper, 0.0)
     return out

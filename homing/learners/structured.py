@@ -33,7 +33,7 @@ RESPONSE_PENALTY = 100.0
 VALUE_RIDGE = 100.0
 #: Decisions, at most, that tell what the learnt policy adds to the value of a state.
 GAIN_ROWS = 100_000
-#: An objective that this share of decisions bring something of tells effects by itself.
+#: An objective that this share of decisions bring something of is common.
 COMMON = 0.05
 #: Parts of each fold, at most, by whose differences it is told how sure a share is.
 PARTS = 10
@@ -49,9 +49,9 @@ class Structured:
     regressed with the log's randomisation (`homing.learners.action_centred`) on a few features, which say what is known
     of messages in general: the channel, the chance of a response, and the *fit*, what the message's own numbers (value
     signals, affinities) add to the logit of that chance; what fits a user better is taken to do no worse. What else
-    tells messages and users apart is shrunk by what the log shows of it (`homing.learners.shrinkage`). Objectives that
-    are rare and do not surely tell such effects by themselves (`homing.learners.told_effects`), such as cancelling, get
-    a share of the effect on the others, one number each, as much of it as is sure (`homing.learners.rare_effects`).
+    tells messages and users apart is shrunk by what the log shows of it (`homing.learners.shrinkage`). Of effects on
+    objectives that are not common, such as cancelling, as much counts as is sure, or a share of the effect on the
+    common ones, one number each, as much of it as is sure (`homing.learners.told_effects`).
 
     *leave* and V_reach price a channel that is closed: the chance of it is a model of a rare event, and its worth the
     difference that an open channel makes to the value of a state, instead of the few users' futures in which it
@@ -185,18 +185,8 @@ class Structured:
                 "decisions that teach effects": int(counted.sum()),
                 "days that a change of pace counts": self.life_days,
                 "standard errors taken off": dict(zip(_channels(dataset, columns), doubted.tolist(), strict=True)),
-                "told by themselves": {
-                    term: [name for name, yes in zip(dataset.objectives, told.itself, strict=True) if yes]
-                    for term, told in (("now", now), ("sticks", sticks))
-                },
-                "sure share of the others' effect": {
-                    dataset.objectives[i]: {
-                        term: float(told.share[i])
-                        for term, told in (("now", now), ("sticks", sticks))
-                        if not told.itself[i]
-                    }
-                    for i in np.flatnonzero(asked & ~(now.itself & sticks.itself))
-                },
+                "sure of own effects": _by_term(dataset, asked, now.sure, sticks.sure),
+                "sure share of common effects": _by_term(dataset, asked, now.share, sticks.share),
                 "features not identified": _unmoved(dataset, now.identified),
             },
             "warnings": _warnings(dataset, columns, (w != 0) & asked, now, sticks),
@@ -325,8 +315,8 @@ def _stays(dataset: LoggedDataset, heads: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def _common(reward: FloatArray, weights: FloatArray, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Objectives that tell effects by themselves whatever these are, (m,): common ones; the commonest that matters if
-    none of these does, for without it there is nothing to decide by."""
+    """Objectives that are common, (m,); the commonest that matters too if none of these does, for without it there is
+    nothing to decide by."""
     share = np.where(asked, (reward != 0).mean(axis=0), -1.0)
     out = share >= COMMON
     if not (out & (weights != 0)).any():
@@ -347,6 +337,12 @@ def _effects(theta: FloatArray, d: int) -> Effects:
     """θ (2 (1 + d + c), m) as effects on m objectives."""
     parts = theta.T.reshape(theta.shape[1], 2, -1).transpose(1, 0, 2)
     return Effects(parts[:, :, 0], parts[:, :, 1 : 1 + d], parts[:, :, 1 + d :])
+
+
+def _by_term(
+    dataset: LoggedDataset, asked: NDArray[np.bool_], now: FloatArray, sticks: FloatArray
+) -> dict[str, dict[str, float]]:
+    return {dataset.objectives[i]: {"now": float(now[i]), "sticks": float(sticks[i])} for i in np.flatnonzero(asked)}
 
 
 def _unmoved(dataset: LoggedDataset, identified: NDArray[np.bool_]) -> list[str]:

@@ -1,8 +1,8 @@
-"""Effects of messages on each objective, told by a log: by themselves where that is sure, else by a share of these.
+"""Effects of messages on each objective, told by a log: as such where they are common, else as much as is sure.
 
-A weight at run time multiplies the errors of effects with the effects, and messages are then chosen for them. So an
-objective that is not common tells its effects by itself only where they surely tell users who were left out better than
-no effects do: with θ of the others, Σ (2 θᵀ moment − θᵀ gram θ) over parts of users is by how much squared errors fall.
+A weight at run time multiplies the errors of effects with the effects, and messages are then chosen for them. So of an
+objective that is not common as much of its effects counts as is sure to hold for users who were left out, or a share of
+the effect on what is common, as much of it as is sure, whichever says more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.estimates import interval
 from homing.learners.action_centred import CentredSums
 from homing.learners.doubts import Offered
 from homing.learners.rare_effects import sure_shares
@@ -22,10 +21,11 @@ from homing.log import LoggedDataset
 from homing.policies import LinearRewardModel
 
 FloatArray = NDArray[np.float64]
-#: Chance that noise passes for a share, over all objectives that get one and both effects.
+#: Chance that noise passes for an effect or a share, over all objectives that are not common, and both effects.
 FALSE_SHARE = 0.05
-#: Level of the interval by which effects are surely better than none.
-SURE = 0.95
+#: Errors of a slope on effects that the same objective told, relative to those of one on given effects: where there is
+#: nothing to tell, two parts' moments are multiplied twice, once as the effects and once as what is told by them.
+OWN_ERROR = 2.0**0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +86,14 @@ class Told:
 
     Attributes:
         theta: float64 (f, m), of the columns of `CentredSums`.
-        itself: bool (m,), which objectives are told by themselves.
-        share: float64 (m,), of the weighted effect on these, by which the others are told.
+        sure: float64 (m,), how much of an objective's own effects is told: 1 if it is common, and 0 if none.
+        share: float64 (m,), of the weighted effect on what is common, by which the others are told; 0 if none.
         identified: bool (f,), whether chance moved each column.
         error: float64 (m, 1 + c), standard errors by channel, see `homing.learners.doubts`.
     """
 
     theta: FloatArray
-    itself: NDArray[np.bool_]
+    sure: FloatArray
     share: FloatArray
     identified: NDArray[np.bool_]
     error: FloatArray
@@ -101,7 +101,7 @@ class Told:
     @property
     def any(self) -> NDArray[np.bool_]:
         """Of which objectives anything is told, (m,)."""
-        out: NDArray[np.bool_] = self.itself | (self.share != 0)
+        out: NDArray[np.bool_] = (self.sure > 0) | (self.share != 0)
         return out
 
 
@@ -117,7 +117,7 @@ def told_effects(
     asked: NDArray[np.bool_],
     offered: Offered,
 ) -> Told:
-    """Effects on each objective, by themselves or by a share.
+    """Effects on each objective, as much as is sure of its own or a share of those on what is common.
 
     Args:
         dataset: n decisions.
@@ -127,7 +127,7 @@ def told_effects(
         part: of each decision's user, (n,); a part p belongs to fold p modulo the number of folds.
         models: each part's response model, that of its fold.
         weights: (m,).
-        common: objectives that tell effects by themselves in any case, (m,).
+        common: objectives whose effects are told as such, (m,).
         asked: those that have effects, (m,), these among them; the others get none.
         offered: messages whose effects' errors are told.
     """
@@ -136,7 +136,7 @@ def told_effects(
     if not rows.any():  # nobody comes back
         f = len(terms.maps[-1])
         nothing = np.zeros((m, 1 + dataset.candidates.shape[2]))
-        return Told(np.zeros((f, m)), common, np.zeros(m), np.zeros(f, dtype=bool), nothing)
+        return Told(np.zeros((f, m)), common.astype(np.float64), np.zeros(m), np.zeros(f, dtype=bool), nothing)
     sums = CentredSums.of(dataset, outcome, part, parts, precision=precision, responses=models)
     sums.check()
     noise = precision[rows] @ outcome[rows] ** 2 / max(int(rows.sum()), 1)
@@ -153,43 +153,32 @@ def told_effects(
             out[int(i)] = each.signed(0, float(np.sign(weights[i]))) if terms.fits and weights[i] else each
         return out
 
-    def mattering(told: dict[int, Shrunk], itself: NDArray[np.bool_]) -> FloatArray:
-        return sum((weights[i] * each.theta for i, each in told.items() if itself[i]), np.zeros(gram.shape[1]))
+    def mattering(told: dict[int, Shrunk]) -> FloatArray:
+        return sum((weights[i] * each.theta for i, each in told.items() if common[i]), np.zeros(gram.shape[1]))
 
-    without = [solve(fold != number, asked) for number in range(folds)]
-    itself = common.copy()
-    for number in np.flatnonzero(asked & ~common & (noise > 0)):
-        left_out = np.stack([each[int(number)].theta for each in without])[fold]
-        itself[number] = better_than_none(gram, moment[:, :, number], left_out)
-    told, share = solve(np.ones(parts, dtype=bool), itself), np.zeros(m)
+    rest = np.flatnonzero(asked & ~common & (noise > 0))
+    sure, share = common.astype(np.float64), np.zeros(m)
+    if len(rest):
+        level = 1.0 - FALSE_SHARE / (2 * max(int((asked & ~common & (weights != 0)).sum()), 1))
+        without = [solve(fold != number, asked) for number in range(folds)]
+        others = np.stack([mattering(each) for each in without])[fold]
+        for i, of_others in zip(rest, sure_shares(gram, moment[:, :, rest], others, level), strict=True):
+            own = np.stack([each[int(i)].theta for each in without])[fold]
+            of_own = sure_shares(gram, moment[:, :, [i]], own, level, OWN_ERROR)[0]
+            of_own = min(max(float(of_own), 0.0), 1.0)
+            if of_own**2 * _size(gram, own) > of_others**2 * _size(gram, others):
+                sure[i] = of_own
+            else:
+                share[i] = of_others
+    told = solve(np.ones(parts, dtype=bool), sure > 0)
     theta, error = np.zeros((gram.shape[1], m)), np.zeros((m, 1 + dataset.candidates.shape[2]))
-    for i, each in told.items():
-        theta[:, i], error[i] = each.theta, offered.errors(each)
-    rest = asked & ~itself
-    if rest.any():
-        others = np.stack([mattering(each, itself) for each in without])[fold]
-        level = 1.0 - FALSE_SHARE / (2 * max(int((rest & (weights != 0)).sum()), 1))
-        share[rest] = sure_shares(gram, moment[:, :, rest], others, level)
-        theta += mattering(told, itself)[:, None] * share
-        error += np.abs(share)[:, None] * (np.abs(np.where(itself, weights, 0.0)) @ error)
-    return Told(terms.maps[-1] @ theta, itself, share, sums.identified, error)
+    for number, each in told.items():
+        theta[:, number], error[number] = sure[number] * each.theta, sure[number] * offered.errors(each)
+    theta += mattering(told)[:, None] * share
+    error += np.abs(share)[:, None] * (np.abs(np.where(common, weights, 0.0)) @ error)
+    return Told(terms.maps[-1] @ theta, sure, share, sums.identified, error)
 
 
-def better_than_none(gram: FloatArray, moment: FloatArray, theta: FloatArray) -> bool:
-    """Whether effects surely tell more of users who were left out than no effects do.
-
-    Args:
-        gram: Σ ω z zᵀ of each part of users, (p, f, f).
-        moment: Σ ω z y, (p, f).
-        theta: told without each part's users, (p, f).
-
-    Example:
-        Effects of 1 in four parts, told as 1.1; and told as 3, which is farther from the truth than 0.
-
-        >>> one = np.ones((4, 1, 1))
-        >>> moment = np.array([[1.0], [1.1], [0.9], [1.0]])
-        >>> better_than_none(one, moment, np.full((4, 1), 1.1)), better_than_none(one, moment, np.full((4, 1), 3.0))
-        (True, False)
-    """
-    gain = 2.0 * np.einsum("pf,pf->p", theta, moment) - np.einsum("pf,pfg,pg->p", theta, gram, theta)
-    return interval(float(gain.sum()), gain - gain.mean(), SURE).lower > 0.0
+def _size(gram: FloatArray, theta: FloatArray) -> float:
+    """Σ of squared effects, of parts' grams (p, f, f) and θ (p, f)."""
+    return float(np.einsum("pf,pfg,pg->", theta, gram, theta))

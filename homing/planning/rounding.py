@@ -270,11 +270,17 @@ def list_chosen(offsets: Any, pick: Any) -> Any:
     for pick_of in pick.ravel():
         n += pick_of >= 0
     chosen = np.empty(n + 1, np.int64)
-    end, silent = np.uint64(0), 0
+    end = np.uint64(0)
+    if pick.shape[1] == 1:
+        for u in range(pick.shape[0]):
+            chosen[end] = offsets[u] + pick[u, 0]  # to be written over where there is none, without a branch
+            end += np.uint64(pick[u, 0] >= 0)
+        return chosen[:n], pick.shape[0] - n
+    silent = 0
     for u in range(pick.shape[0]):
         begin = end
         for d in range(pick.shape[1]):
-            chosen[end] = offsets[u] + pick[u, d]  # to be written over where there is none, without a branch
+            chosen[end] = offsets[u] + pick[u, d]
             end += np.uint64(pick[u, d] >= 0)
         if end > begin + np.uint64(1):
             chosen[begin:end].sort()

@@ -34,11 +34,17 @@ class Product:
         title: for people.
         parameters: of the world.
         weights: by objective, where they are not the world's own.
+        users: of each log.
+        judged: others, who live with what is learnt.
+        seeds: of logs.
     """
 
     title: str
     parameters: MessagingParameters = field(default_factory=MessagingParameters)
     weights: Mapping[str, float] = field(default_factory=dict)
+    users: int = 20_000
+    judged: int = 4_000
+    seeds: tuple[int, ...] = ()
 
     @property
     def world(self) -> MessagingWorld:
@@ -63,16 +69,12 @@ class Study:
     Attributes:
         product: whose users these are.
         learner: by name.
-        users: of each log.
-        judged: who live with what is learnt.
         logs: folder to keep logs in, a folder each; None to make them anew.
         keep: folder of what is done.
     """
 
     product: Product
     learner: str
-    users: int
-    judged: int
     logs: Path | None
     keep: Path
 
@@ -103,12 +105,11 @@ class Study:
     def _log(self, seed: int) -> LoggedDataset:
         """Of one population, or of several with the features of the first."""
         parts: list[LoggedDataset] = []
-        for at in range(0, self.users, POPULATION):
+        for at in range(0, self.product.users, POPULATION):
             number = seed + 1_000 * len(parts)
             folder = None if self.logs is None else self.logs / str(number) / "log"
             encoder = parts[0].encoder if parts else None
-            parts.append(logged(min(POPULATION, self.users - at), number, folder, self.product.world, encoder))
-            tell(f"log {seed}: {at + POPULATION:,} users")
+            parts.append(logged(min(POPULATION, self.product.users - at), number, folder, self.product.world, encoder))
         return replace(concat(parts), encoder=parts[0].encoder)
 
     def lived(self, seed: int) -> dict[str, list[Life]]:
@@ -128,8 +129,8 @@ class Study:
         file = self.keep / str(seed) / f"{setting}.npz"
         if not file.exists():
             life = live(
-                policy, self.product.importance(factors), days=LIVED_DAYS, n_users=self.judged, seed=1_000_000 + seed,
-                parameters=self.product.parameters,
+                policy, self.product.importance(factors), days=LIVED_DAYS, n_users=self.product.judged,
+                seed=1_000_000 + seed, parameters=self.product.parameters,
             )  # fmt: skip
             part = file.with_suffix(".part.npz")
             np.savez(part, total=life.total, sends=life.sends)

@@ -6,11 +6,11 @@ each setting other users live with the policy for the ninety days that it looks 
 hardly moves, and errors of what it learnt decide which way; so it is told how large a fall can be on the way up that
 these logs do not exclude (`monotony.py`). What a log tells nothing of that is sure no weight can move in the right
 direction, and the learner then says so (`effects-not-told`). In `MessagingWorld` conversions and leaving are so rare
-that no log of this size tells of them; so the same is done for a product in which they are frequent, with as many users
-as it takes. (2) Small logs of
-the behaviour policy each give a preview of several settings (`homing.ope.pareto`, differences to the log itself): how
-often do its 95 % intervals hold the truth? That truth is of single decisions in the log's states, as the preview is
-(`truth.py`).
+that no log of this size tells of them. So the same is done for a product in which they are frequent, and for one in
+which messages matter for them too, with logs of a size that tells it; both sizes were found on logs that are not shown.
+(2) Small logs of the behaviour policy each give a preview of several settings (`homing.ope.pareto`, differences to the
+log itself): how often do its 95 % intervals hold the truth? That truth is of single decisions in the log's states, as
+the preview is (`truth.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from benchmarks.dial.previews import PREVIEW_DAYS, PREVIEWED, Ends, covered_rows
 from benchmarks.measure import publish, table
 from homing.simulation.messaging import MessagingParameters
 
+OFTEN = {"converted": 2.0, "cancelled": -2.0, "churned": -10.0}
 #: By the folder that keeps what is done of each.
 PRODUCTS = {
-    "messaging": Product("`MessagingWorld`"),
+    "messaging": Product("`MessagingWorld`", seeds=(3, 8, 9, 0, 1, 2)),
     "passes": Product(
         "A product of passes, whose messages annoy: a pass costs two sessions, and a user who leaves ten; sessions "
         "bring one twenty-five times as often as they bring subscriptions in `MessagingWorld`, passes end after a "
@@ -39,9 +40,25 @@ PRODUCTS = {
         MessagingParameters(
             conversion_per_session=0.02, intent_factor=20.0, cancel_per_day=0.03, churn_per_day=0.008, annoyance=0.04
         ),
-        {"converted": 2.0, "cancelled": -2.0, "churned": -10.0},
+        OFTEN,
+        judged=2_500,
+        seeds=(10, 11, 12, 13, 14, 15),
     ),
-}
+    "offers": Product(
+        "A product that sells by offers, and is left for what annoys, with the same weights: offers come twice as "
+        "often, a click on a good one multiplies by fifty a chance to convert that is ten times as large as in "
+        "`MessagingWorld`, a subscription ends after a month; four times as many leave, which hangs twice as much on "
+        "habit and on annoyance, and a message annoys twice as much",
+        MessagingParameters(
+            conversion_per_session=0.008, intent_factor=80.0, arrivals_per_day=(0.18, 0.16, 0.06, 0.06, 0.2),
+            cancel_per_day=0.03, churn_per_day=0.006, annoyance=0.04, leave_disengagement=5.0, leave_habit=4.0,
+        ),
+        OFTEN,
+        users=80_000,
+        judged=2_500,
+        seeds=(60, 61, 62, 63, 64, 65),
+    ),
+}  # fmt: skip
 
 
 def dial_rows(study: Study, lived: Sequence[Mapping[str, Sequence[Life]]], untold: Sequence[str]) -> list[list[str]]:
@@ -72,8 +89,9 @@ def dial_rows(study: Study, lived: Sequence[Mapping[str, Sequence[Life]]], untol
     return rows
 
 
-def dialled(study: Study, seeds: Sequence[int], workers: int) -> str:
+def dialled(study: Study, workers: int) -> str:
     """How objectives move with their weights, for one product."""
+    product, seeds = study.product, study.product.seeds
     with ProcessPoolExecutor(workers) as pool:
         lived = list(pool.map(study.lived, seeds))
     learnt = [study.learnt(seed).trained for seed in seeds]
@@ -82,8 +100,8 @@ def dialled(study: Study, seeds: Sequence[int], workers: int) -> str:
     rows = dial_rows(study, lived, [each["untold"] for each in learnt])
     return "\n\n".join(
         [
-            f"### {study.product.title}",
-            f"{len(seeds)} logs, {study.users:,} users each; {study.judged:,} others live.",
+            f"### {product.title}",
+            f"{len(seeds)} logs, {product.users:,} users each; {product.judged:,} others live.",
             table(
                 ("objective", *(f"× {factor:g}" for factor in FACTORS), "messages", "effects told", "first to last",
                  "surely better", "steps the wrong way", "surely so", "largest fall", "at most", "of the whole way"),
@@ -98,21 +116,6 @@ def dialled(study: Study, seeds: Sequence[int], workers: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--learner", default="structured", help="(default: %(default)s)")
-    parser.add_argument(
-        "--users", type=int, nargs=2, default=[20_000, 120_000],
-        help="of each training log, of each product (default: 20000 120000)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[3, 8, 9, 0, 1, 2], help="training logs (default: 3 8 9 0 1 2)"
-    )
-    parser.add_argument(
-        "--passes-seeds", type=int, nargs="+", default=[60, 61, 62, 63, 64],
-        help="training logs of the product of passes (default: 60 61 62 63 64)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--judged", type=int, nargs=2, default=[4_000, 2_500],
-        help="users who live with it, of each product (default: 4000 2500)",
-    )  # fmt: skip
     parser.add_argument("--previews", type=int, default=60, help="small logs of the preview (default: %(default)s)")
     parser.add_argument("--preview-seed", type=int, default=3, help="log of its policy (default: %(default)s)")
     parser.add_argument("--log-users", type=int, default=1_000, help="of each (default: %(default)s)")
@@ -122,19 +125,13 @@ def main() -> None:
     parser.add_argument("--logs", type=Path, help="folder to keep logs in, which take 300 MB each")
     args = parser.parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
-    studies = [
-        Study(product, args.learner, users, judged, logs, args.keep / name)
-        for (name, product), users, judged, logs in zip(
-            PRODUCTS.items(), args.users, args.judged, (args.logs, args.logs and args.logs / "passes"), strict=True
-        )
-    ]
     parts = [
-        dialled(study, seeds, args.workers)
-        for study, seeds in zip(studies, (args.seeds, args.passes_seeds), strict=True)
+        dialled(Study(product, args.learner, args.logs and args.logs / name, args.keep / name), args.workers)
+        for name, product in PRODUCTS.items()
     ]
     told, truth = previewed(
-        args.learner, args.users[0], args.logs, args.keep, args.preview_seed, args.previews, args.log_users,
-        args.truth_users,
+        args.learner, PRODUCTS["messaging"].users, args.logs and args.logs / "messaging", args.keep, args.preview_seed,
+        args.previews, args.log_users, args.truth_users,
     )  # fmt: skip
     publish("dial", result(args, parts, told, truth))
 

@@ -7,6 +7,7 @@ import pytest
 
 from homing.estimates import t_quantile
 from homing.learners.rare_effects import sure_shares
+from homing.learners.told_effects import OWN_ERROR
 
 
 def test_the_interval_s_end_nearest_to_nothing_by_hand() -> None:
@@ -36,3 +37,15 @@ def test_noise_passes_as_seldom_as_is_asked_for_though_parts_differ(rng) -> None
     told = sure_shares(gram, noise + np.einsum("pfg,pg->pf", gram, others)[:, :, None] * 2.0, others, 0.9)
     assert (told < 2.0).mean() > 0.9  # pessimistic
     assert told.mean() > 1.0
+
+
+def test_noise_tells_effects_of_its_own_as_seldom_as_is_asked_for(rng) -> None:
+    """Thirty parts, twenty features and no effect: θ is the other folds' moment, and tells its own fold's."""
+    fold, gram = np.arange(30) % 3, np.broadcast_to(np.eye(20), (30, 20, 20))
+    passed = np.zeros((1_000, 2), dtype=bool)
+    for row in passed:
+        moment = rng.normal(size=(30, 20))
+        own = np.stack([moment[fold != number].mean(axis=0) for number in range(3)])[fold]
+        row[:] = [sure_shares(gram, moment[:, :, None], own, 0.95, error)[0] > 0 for error in (1.0, OWN_ERROR)]
+    # 0.025 + 3 sqrt(0.025 / 1000) = 0.04; as if θ were given, twice as many pass.
+    assert passed[:, 1].mean() <= 0.04 < passed[:, 0].mean()

@@ -1,4 +1,4 @@
-"""Effects on what is too rare to tell them by itself: a share of those on what is frequent, as far as it is sure."""
+"""Effects on what is rare: a share of those on what is common, or of what it tells itself, as far as that is sure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def sure_shares(
 ) -> FloatArray:
     """The end nearest to 0 of each share's interval, (m,); 0 where the interval holds 0.
 
-    A share is the slope of an objective's effect on that of the others: Σ_p θ_pᵀ moment_p / Σ_p θ_pᵀ gram_p θ_p, a
+    A share is the slope of an objective's effect on that of others, or on what it tells itself:
+    Σ_p θ_pᵀ moment_p / Σ_p θ_pᵀ gram_p θ_p, a
     ratio of sums over parts of users, each with a θ that saw none of its users. Its interval is told by the parts
     (linearised, Student's t), so that rows of one user and uneven noise do not make it too short.
 

@@ -15,10 +15,9 @@ def sure_shares(
 ) -> FloatArray:
     """The end nearest to 0 of each share's interval, (m,); 0 where the interval holds 0.
 
-    A share is the slope of an objective's effect on that of others, or on what it tells itself:
-    Σ_p θ_pᵀ moment_p / Σ_p θ_pᵀ gram_p θ_p, a
-    ratio of sums over parts of users, each with a θ that saw none of its users. Its interval is told by the parts
-    (linearised, Student's t), so that rows of one user and uneven noise do not make it too short.
+    A share is the slope of an objective's effect on that of others, or on what it tells itself: Σ_p θ_pᵀ moment_p /
+    Σ_p θ_pᵀ gram_p θ_p, a ratio of sums over parts of users, each with a θ that saw none of its users. Its interval is
+    told by the parts (linearised, Student's t), so that rows of one user and uneven noise do not make it too short.
 
     A weight multiplies what is not true of a share as well as what is, and it may be large: half of an uncertain share
     would be a dial that turns the wrong way in half of the logs. So what is not sure counts nothing.

@@ -24,6 +24,8 @@ IntArray = NDArray[np.int64]
 MOST_CELLS = 2**22
 #: Candidates whose cells are made at once.
 _PIECE = 2**19
+#: Candidates that tell what is typical.
+_SOME = 100_000
 
 
 @compiled
@@ -113,6 +115,7 @@ class Layout:
         most: candidates of one user that may be chosen.
         gap: hours between them.
         rows: the limits.
+        unit: (1 + K,) units that a message takes of each kind: 1, and the mean of each cost where there is one.
     """
 
     offsets: IntArray
@@ -124,6 +127,7 @@ class Layout:
     most: int
     gap: int
     rows: Rows
+    unit: FloatArray
 
     @property
     def n_users(self) -> int:
@@ -182,6 +186,7 @@ def _laid_out(problem: PlanningProblem, pool: Pool | None) -> Layout:
     costs = {name: problem.costs[name] for name in problem.costs if any(x.cost == name for x in problem.limits)}
     several = problem.max_per_user > 1
     n = problem.n_candidates
+    units = [column[:_SOME] for column in costs.values()]
     return Layout(
         offsets=problem.offsets,
         value=problem.value,
@@ -194,7 +199,12 @@ def _laid_out(problem: PlanningProblem, pool: Pool | None) -> Layout:
         most=problem.max_per_user,
         gap=problem.min_gap_hours if several else 0,
         rows=_rows(problem, selections, sizes, strides, list(costs)),
+        unit=np.array([1.0, *(_mean(column[column > 0]) for column in units)]),
     )
+
+
+def _mean(column: NDArray[np.float32]) -> float:
+    return float(column.mean(dtype=np.float64)) if len(column) else 1.0
 
 
 def _cells(

@@ -51,8 +51,9 @@ _ENOUGH, _NEAR = 5e-7, 4e-6
 _FAR = 4.0
 #: Gap, as a share of all that is at stake, from which on a minimum was not found; and boxes that are tried.
 _LOST, _ATTEMPTS = 1e-3, 24
-#: What yesterday's prices are off, a standard deviation, as a share of them; a third as much of the typical value.
-_MOVED = 0.004
+#: What yesterday's prices are off, a standard deviation, in typical values a unit: where all move alike; and, over the
+#: root of the messages of a limit, what chance moves, for values change one by one.
+_DRIFT, _CHANCE = 0.0007, 0.15
 
 
 def solve(
@@ -129,7 +130,7 @@ class _Search:
         self.pick = np.empty((layout.n_users, layout.most), dtype=np.int32)
         self.few = sample(layout.n_users, _FEW, rng)
         self.worth = self._typical_value(self.few)
-        self.unit = self._typical_units()
+        self.unit = layout.unit
         self.scale = self.unit[self.rows.cost]
         # No floor subsidises without end: where that is not enough it is infeasible.
         most = 1000.0 * max(self.worth, float(np.abs(layout.value[:100_000]).max(initial=0.0))) / self.scale
@@ -259,7 +260,8 @@ class _Search:
         of_limit = check_finite("warm_start", check_shape("warm_start", given, (len(self.rows.of_limit),)))
         counted = np.bincount(self.rows.of_limit, weights=of_limit, minlength=len(self.rows))
         price = self.whole.clip(counted.astype(np.float64))
-        width = _MOVED * np.abs(price) + _MOVED / 3.0 * self.worth / self.scale
+        messages = np.maximum(np.minimum(np.abs(self.rows.floor), self.rows.ceiling) / self.scale, 1.0)
+        width = (_DRIFT + _CHANCE / np.sqrt(messages)) * self.worth / self.scale
         return price, spread(self.rows, np.diag(np.square(width)))
 
     def _begin(self) -> tuple[FloatArray, FloatArray]:
@@ -293,15 +295,6 @@ class _Search:
         if total > 0.0:
             return float(total) / len(users)
         return float(np.abs(self.layout.value[:100_000]).mean(dtype=np.float64)) if len(self.layout.value) else 1.0
-
-    def _typical_units(self) -> FloatArray:
-        """Units of each kind (1 + K,) that a message takes: 1, and the mean of each cost where there is one."""
-        means = np.ones(1 + self.rows.n_costs)
-        for k, column in enumerate(self.layout.costs):
-            some = column[:100_000]
-            if (some > 0).any():
-                means[k + 1] = some[some > 0].mean(dtype=np.float64)
-        return means
 
 
 def _sizes(n: int) -> list[int]:

@@ -51,9 +51,9 @@ _ENOUGH, _NEAR = 5e-7, 4e-6
 _FAR = 4.0
 #: Gap, as a share of all that is at stake, from which on a minimum was not found; and boxes that are tried.
 _LOST, _ATTEMPTS = 1e-3, 24
-#: What yesterday's prices are off, a standard deviation, in typical values a unit: where all move alike; and, over the
-#: root of the messages of a limit, what chance moves, for values change one by one.
-_DRIFT, _CHANCE = 0.0007, 0.15
+#: What yesterday's prices are off, a standard deviation, in typical values a unit: where all move alike, which adds up
+#: in a cell; and, over the root of the messages of a limit, what chance moves, for values change one by one.
+_DRIFT, _CHANCE = 0.0005, 0.15
 
 
 def solve(
@@ -260,9 +260,10 @@ class _Search:
         of_limit = check_finite("warm_start", check_shape("warm_start", given, (len(self.rows.of_limit),)))
         counted = np.bincount(self.rows.of_limit, weights=of_limit, minlength=len(self.rows))
         price = self.whole.clip(counted.astype(np.float64))
+        unit = self.worth / self.scale
         messages = np.maximum(np.minimum(np.abs(self.rows.floor), self.rows.ceiling) / self.scale, 1.0)
-        width = (_DRIFT + _CHANCE / np.sqrt(messages)) * self.worth / self.scale
-        return price, spread(self.rows, np.diag(np.square(width)))
+        chance = spread(self.rows, np.diag(np.square(_CHANCE * unit) / messages))
+        return price, chance + self.rows.tables(_DRIFT * unit)
 
     def _begin(self) -> tuple[FloatArray, FloatArray]:
         """Rough prices, and how far off they may be, as standard deviations of tables."""

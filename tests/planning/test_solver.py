@@ -194,6 +194,23 @@ def test_a_warm_start_ends_where_a_cold_one_does() -> None:
     assert warm.gap < 1e-5
 
 
+@pytest.mark.parametrize("users", [2_000, 30_000])
+def test_of_values_that_moved_a_little_everybody_is_screened_once(users: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance moves the prices of few users more than those of many: where a warm start looks for them is as wide."""
+    screened: list[int] = []
+
+    def counting(layout: Any, some: Any, *more: Any) -> Any:
+        screened.append(len(some))
+        return screen(layout, some, *more)
+
+    yesterday = drawn(5, users, budgets=[Budget(users // 6, {"channel": c}) for c in CHANNELS])
+    start = solve(yesterday).prices
+    moved = yesterday.value * np.random.default_rng(6).normal(1.0, 0.05, yesterday.n_candidates)
+    monkeypatch.setattr(solver, "screen", counting)
+    assert solve(yesterday.revalued(moved), warm_start=start).gap < 1e-4
+    assert screened == [users]
+
+
 @pytest.mark.parametrize("factor", [0.0, 0.2, 1.1, 5.0])
 def test_a_warm_start_from_elsewhere_ends_there_too(factor: float) -> None:
     """Prices that are far off are noticed, and a plan is made as if there were none."""

@@ -25,7 +25,7 @@ def sure_shares(
     Args:
         gram: Σ ω z zᵀ of each part, (p, f, f), see `homing.learners.action_centred`.
         moment: Σ ω z y of each part, (p, f, m).
-        others: θ, the effect on what is frequent, told without each part's users, (p, f).
+        others: θ, the effect on what is common, or on the objective itself, told without each part's users, (p, f).
         level: of the intervals.
         inflation: times which their standard errors count.
 

@@ -21,8 +21,12 @@ from homing.log import LoggedDataset
 from homing.policies import LinearRewardModel
 
 FloatArray = NDArray[np.float64]
-#: Chance that noise passes for an effect or a share, over all objectives that are not common, and both effects.
+#: Chance that noise passes for an effect, its own or a share, over all weighted objectives that are not common and both
+#: effects; at most half as much again, as each is asked for both.
 FALSE_SHARE = 0.05
+#: An objective that fewer decisions bring anything of tells nothing: all of the few may have been sent what is mostly
+#: sent, and parts of users then differ by much less than another log would.
+FEW = 100
 #: Errors of a slope on effects that the same objective told, relative to those of one on given effects: where there is
 #: nothing to tell, two parts' moments are multiplied twice, once as the effects and once as what is told by them.
 OWN_ERROR = 2.0**0.5
@@ -156,7 +160,8 @@ def told_effects(
     def mattering(told: dict[int, Shrunk]) -> FloatArray:
         return sum((weights[i] * each.theta for i, each in told.items() if common[i]), np.zeros(gram.shape[1]))
 
-    rest = np.flatnonzero(asked & ~common & (noise > 0))
+    many = (dataset.reward[rows] != 0).sum(axis=0) >= FEW
+    rest = np.flatnonzero(asked & ~common & (noise > 0) & many)
     sure, share = common.astype(np.float64), np.zeros(m)
     if len(rest):
         level = 1.0 - FALSE_SHARE / (2 * max(int((asked & ~common & (weights != 0)).sum()), 1))

@@ -160,39 +160,41 @@ def test_what_few_users_leave_open_is_read_as_the_log_did_it(rng) -> None:
     assert (taken["messages"] > 0) == (bold > 2 / 3)
 
 
-@pytest.mark.parametrize(("one_in", "by_itself"), [(80, True), (800, False)])
-def test_what_is_rare_gets_the_share_of_the_effect_on_the_rest_that_is_sure(rng, one_in, by_itself) -> None:
-    """Message 1 lowers what is paid, and one in 80 makes a user leave, or in 800; others never do. Chance breaks
-    things. With 130 who left, some of the effect on leaving itself is sure, with 13 nothing is."""
+#: What message 0, silence, message 1 and message 2 make of a user's chance to leave in a day.
+LEAVING = {"own": (0.0, 1 / 80, 0.0), "share": (0.01, 0.02, 0.0), "few": (0.0, 1 / 800, 0.0)}
+
+
+@pytest.mark.parametrize("told_by", LEAVING)
+def test_of_what_is_rare_as_much_is_told_as_is_sure(rng, told_by) -> None:
+    """Message 1 lowers what is paid, message 2 raises it. Leaving is caused by message 1 alone; or in proportion to
+    what they make of what is paid; or by message 1, of a dozen users. Chance breaks things."""
     data = journeys(1500, 21, rng)
-    hurt = (data.action == 1) & (rng.random(data.n) < 1 / one_in)
+    left = rng.random(data.n) < np.array(LEAVING[told_by])[data.action]
     broken = np.zeros(data.n)
     broken[rng.choice(data.n, data.n // 300, replace=False)] = 1.0
-    reward = np.column_stack([data.reward, hurt, broken, broken * 0.0])
+    reward = np.column_stack([data.reward, left, broken, broken * 0.0])
     rare = replace(data, reward=reward, objectives=(*data.objectives, "left", "broken", "nothing"))
-    learner = make("structured", epsilon=0.0, gamma_per_day=0.95, leave="")
+    learner = make("structured", response="clicked", epsilon=0.0, gamma_per_day=0.95, leave="")
     weights = {"paid": 1.0, "left": -3.0, "broken": -3.0}
     policy = learner.fit(rare, weights=weights, rng=rng)
     sure, share = (learner.report["settings"][name] for name in ("sure of own effects", "sure share of common effects"))
     nothing = {"now": 0.0, "sticks": 0.0}
-    assert sure["paid"] == {"now": 1.0, "sticks": 1.0} and sure["broken"] == sure["nothing"] == nothing
-    assert (sure["left"]["now"] > 0.0) == by_itself
-    if by_itself:
+    assert sure["paid"] == {"now": 1.0, "sticks": 1.0}
+    assert sure["broken"] == sure["nothing"] == share["broken"] == share["nothing"] == nothing
+    assert (sure["left"]["now"] > 0.0, share["left"]["now"] != 0.0) == (told_by == "own", told_by == "share")
+    if told_by == "own":
         # 1/80 of the messages, with an error of 1/80 · sqrt(2/130) for two, is told as such but for 4 errors.
-        assert share["left"]["now"] == 0.0 and 1.0 - 5 * np.sqrt(2 / 130) < sure["left"]["now"] < 1.0
+        assert 1.0 - 5 * np.sqrt(2 / 130) < sure["left"]["now"] < 1.0
         batch = rare.rows(np.arange(500))
         responses = policy.scorer.response.predict(batch.context, batch.candidates)[:, :, 0]
-        left = policy.scorer.now.of(batch.context, batch.candidates, responses)[:, 1:, 2].mean(axis=0)
-        np.testing.assert_allclose(left / sure["left"]["now"], [1 / 80, 0.0], atol=4 / 80 * np.sqrt(2 / 130))
-    else:
-        # −0.3 of what is paid goes with 1/800: a share of −0.0042, if message 2, which raises it by as much, kept as
-        # many from leaving. It keeps none: −0.0021 over both. Less 2.9 standard errors of
-        # sqrt(0.00042 / (31,500 · 0.06)) = 0.00047, as the variance of the effect, ± 0.3 or 0, is 0.06.
-        assert share["left"]["now"] == pytest.approx(-0.0021 + 2.9 * 0.00047, abs=3 * 0.00047)
-        assert share["left"]["now"] < 0.0
-    assert share["broken"] == share["nothing"] == nothing
+        effect = policy.scorer.now.of(batch.context, batch.candidates, responses)[:, 1:, 2].mean(axis=0)
+        np.testing.assert_allclose(effect / sure["left"]["now"], [1 / 80, 0.0], atol=4 / 80 * np.sqrt(2 / 130))
+    elif told_by == "share":
+        # ∓0.3 of what is paid goes with ±0.01, a share of −0.033; less 2.9 standard errors of
+        # sqrt(0.01 / (31,500 · 0.06)) = 0.0023, as the variance of the effect, ± 0.3 or 0, is 0.06.
+        assert share["left"]["now"] == pytest.approx(-0.033 + 2.9 * 0.0023, abs=3 * 0.0023)
     told = learner.report["warnings"]["effects-not-told"]
-    assert "what messages do to broken: too rare" in told
+    assert ("left" in told) == (told_by == "few") and "broken: too rare" in told
     assert (dataset_probs(policy, rare)[:, 2] > 0.5).mean() > 0.99
 
 

@@ -96,7 +96,7 @@ def dialled(study: Study, workers: int) -> str:
         lived = list(pool.map(study.lived, seeds))
     learnt = [study.learnt(seed).trained for seed in seeds]
     still = [", ".join(each["still"]) or "none" for each in learnt]
-    said = "; ".join(f"log {seed}: {each['untold'] or 'nothing'}" for seed, each in zip(seeds, learnt, strict=True))
+    said = [each["untold"].partition("do to ")[2].partition(":")[0] or "none" for each in learnt]
     rows = dial_rows(study, lived, [each["untold"] for each in learnt])
     return "\n\n".join(
         [
@@ -107,8 +107,8 @@ def dialled(study: Study, workers: int) -> str:
                  "surely better", "steps the wrong way", "surely so", "largest fall", "at most", "of the whole way"),
                 rows,
             ),
-            f"Objectives whose weight changes no decision, log by log: {'; '.join(still)}. What the learner says that "
-            f"it cannot tell: {said}",
+            f"Objectives whose weight changes no decision, log by log: {'; '.join(still)}. Of which the learner says "
+            f"that the log tells nothing that is sure: {'; '.join(said)}.",
         ]
     )  # fmt: skip
 
@@ -158,7 +158,7 @@ def result(
             "points. Surely so: pairs of factors between which the objective falls, told from none at 95 % for all "
             "pairs, by the means over logs; and logs with such a pair by their users. Largest fall: of the mean over "
             "logs, from any factor to any later one; at most: the bound of all of them at 95 %, and as a share of the "
-            "way from first to last.",
+            "way from first to last. The products and the sizes of their logs were found on other logs than these.",
             *parts,
             "### The preview",
             f"{len(told)} logs of {PREVIEW_DAYS} days and {args.log_users:,} users, {len(PREVIEWED)} settings each; DR "

@@ -68,6 +68,8 @@ def choose_exactly(
     caps, most = _caps(layout, candidates, users)
     matrix = vstack([limits, caps], format="csc")
     value = layout.value[candidates].astype(np.float64)
+    # The program stops at an absolute gap as well, which values in any unit must be far above.
+    unit = max(float(np.abs(value).max()), 1e-300)
     reach = max(float(np.maximum(value, 0.0).sum()), 1e-300)
     costs = layout.rows.cost > 0
     for margin in (0.0, _MARGIN):
@@ -75,7 +77,7 @@ def choose_exactly(
         high = ceiling / scale - margin * costs
         with quiet():
             found = milp(
-                -value,
+                -value / unit,
                 constraints=LinearConstraint(matrix, np.r_[low, np.full(len(most), -np.inf)], np.r_[high, most]),
                 integrality=np.ones(len(value)),
                 bounds=(0, 1),

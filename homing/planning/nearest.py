@@ -29,7 +29,7 @@ def nearest_inside(box: Box, center: FloatArray, price: FloatArray, curve: Float
     """
     middle, width = rows.tables(center).ravel(), (box.high - box.low).ravel() / 2.0
     diagonal = curve.diagonal()
-    if not diagonal.any():
+    if not (diagonal > 1e6 * _SMALL).any():  # no curvature that can be divided by
         return center
     unit = 1.0 / np.sqrt(np.maximum(diagonal, 1e-6 * diagonal.max()))
     inverse = np.linalg.inv(curve * np.outer(unit, unit) + 1e-9 * np.eye(len(price))) * np.outer(unit, unit)

@@ -78,6 +78,27 @@ def test_tiny_instances_have_a_plan_where_there_is_one_and_it_is_the_best() -> N
     assert 15 <= possible <= 50
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_unit_of_value_does_not_matter(seed: int) -> None:
+    """Small problems are an integer program, whose own absolute gap is 1e-6: what is worth that much is no rest."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 12, 30)
+    n = int(sizes.sum())
+    value = rng.lognormal(0.0, 1.0, n).astype(np.float32)
+    codes = {"channel": rng.integers(0, 2, n), "campaign": rng.integers(0, 3, n)}
+    money = rng.integers(1, 9, n) / 8
+    small, one = (
+        solve(
+            PlanningProblem(
+                UserOffsets(np.r_[0, np.cumsum(sizes)]), value * np.float32(unit), codes=codes, costs={"money": money},
+                budgets=[Budget(5, {"channel": 0}), Budget(4, {"campaign": 1}), Budget(3.3, cost="money")],
+            )
+        )
+        for unit in (2.0**-20, 1.0)
+    )  # fmt: skip
+    assert small.value * 2.0**20 == pytest.approx(one.value, rel=1e-9)
+
+
 def test_what_is_not_proven_is_not_called_infeasible(monkeypatch: pytest.MonkeyPatch) -> None:
     """Costs 2 and 3 cannot be summed to 4 … 4.5 though weights can: without the integer program nobody knows."""
     problem = PlanningProblem(

@@ -51,6 +51,8 @@ _ENOUGH, _NEAR = 5e-7, 4e-6
 _FAR = 4.0
 #: Gap, as a share of all that is at stake, from which on a minimum was not found; and boxes that are tried.
 _LOST, _ATTEMPTS = 1e-3, 24
+#: Where prices that are given are cut, in typical values a unit.
+_FARTHEST = 1e9
 #: What yesterday's prices are off, a standard deviation, in typical values a unit: where all move alike, which adds up
 #: in a cell; and, over the root of the messages of a limit, what chance moves, for values change one by one.
 _DRIFT, _CHANCE = 0.0005, 0.15
@@ -167,7 +169,9 @@ class _Search:
         gamma = _SMOOTH * self._typical(off)
         done = self._descend(screened, size / n, price, gamma, self.whole, last=gamma, loose=_LOOSE * self.worth)
         off = deviation(self.rows, screened, done, self.scale, self.worth, size / n, size)
-        return done.price, off + 1e-6 * self.worth / self.unit[:, None]
+        # A sample in which hardly anybody's choice answers to a price does not know it to more than what is typical.
+        most = self.worth / self.unit[:, None]
+        return done.price, np.minimum(off, most) + 1e-6 * most
 
     def _settle(self, price: FloatArray, off: FloatArray, *, lost: bool) -> tuple[Screened, Finished] | None:
         """Screen everybody and minimise their dual to the end; anew where prices end outside of the box.
@@ -259,8 +263,8 @@ class _Search:
         given = warm_start.prices if isinstance(warm_start, Plan) else warm_start
         of_limit = check_finite("warm_start", check_shape("warm_start", given, (len(self.rows.of_limit),)))
         counted = np.bincount(self.rows.of_limit, weights=of_limit, minlength=len(self.rows))
-        price = self.whole.clip(counted.astype(np.float64))
         unit = self.worth / self.scale
+        price = self.whole.clip(np.clip(counted.astype(np.float64), -_FARTHEST * unit, _FARTHEST * unit))
         messages = np.maximum(np.minimum(np.abs(self.rows.floor), self.rows.ceiling) / self.scale, 1.0)
         chance = spread(self.rows, np.diag(np.square(_CHANCE * unit) / messages))
         return price, chance + self.rows.tables(_DRIFT * unit)

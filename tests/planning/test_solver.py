@@ -211,7 +211,7 @@ def test_of_values_that_moved_a_little_everybody_is_screened_once(users: int, mo
     assert screened == [users]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.2, 1.1, 5.0])
+@pytest.mark.parametrize("factor", [0.0, 0.2, 1.1, 5.0, 1e290])
 def test_a_warm_start_from_elsewhere_ends_there_too(factor: float) -> None:
     """Prices that are far off are noticed, and a plan is made as if there were none."""
     cold = solve(population())

@@ -185,7 +185,7 @@ class PlanningProblem:
         """The same candidates and limits with other values: yesterday's problem today.
 
         Only values are checked, and what a solver makes of the rest is made once: with a warm start it takes
-        about half of the time or less.
+        about half of the time.
 
         Args:
             value: (N,) worth over silence.

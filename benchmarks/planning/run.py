@@ -49,12 +49,17 @@ def main() -> None:
     if side("pdlp-export", "export", "base", peer, 0, instance.resolve()) is not None:
         side("pdlp", "pdlp", instance.resolve(), python=PEERS)
     side("naive", "naive", "base", peer, 0)
-    for users in (args.users, peer):
+    for family, users in _timed(args.users, peer):
         for threads in sorted({1, min(2, os.cpu_count() or 1)}):
-            side(f"read-{users}-{threads}", "bandwidth", "base", users, 0, threads)
-            side(f"both-{users}-{threads}", "ours", "base", users, 0, threads, "warm")
+            side(f"read-{family}-{users}-{threads}", "bandwidth", family, users, 0, threads)
+            side(f"both-{family}-{users}-{threads}", "ours", family, users, 0, threads, "warm")
     if not args.only:
         publish("planning", _text(found, args.users, peer, few, args.seeds))
+
+
+def _timed(users: int, peer: int) -> list[tuple[str, int]]:
+    """Instances that are timed against a read of them: with few limits, and with one for each hour."""
+    return [("base", users), ("hourly", users), ("base", peer)]
 
 
 def _text(found: dict[str, Side], users: int, peer: int, few: int, seeds: int) -> str:
@@ -83,14 +88,15 @@ def _text(found: dict[str, Side], users: int, peer: int, few: int, seeds: int) -
     ]
     worse = ", ".join(f"{name} loses {1 - value / bound:.1%}" for name, value in found["naive"].answer.items())
     limits = []
-    for many in (users, peer):
+    for family, many in _timed(users, peer):
         for threads in (1, 2):
-            if f"both-{many}-{threads}" in found:
-                one = found[f"read-{many}-{threads}"].answer["wall_s"]
-                cold, warm = (found[f"both-{many}-{threads}"].answer[name] for name in ("cold", "warm"))
+            if f"both-{family}-{many}-{threads}" in found:
+                one = found[f"read-{family}-{many}-{threads}"].answer["wall_s"]
+                cold, warm = (found[f"both-{family}-{many}-{threads}"].answer[name] for name in ("cold", "warm"))
                 walls = cold["wall_s"], warm["wall_s"]
                 limits.append(
                     (
+                        family,
                         f"{many:,}",
                         f"{threads}",
                         f"{1e3 * one:.1f} ms",
@@ -102,6 +108,7 @@ def _text(found: dict[str, Side], users: int, peer: int, few: int, seeds: int) -
                     )
                 )
     header = (
+        "instances",
         "users",
         "threads",
         "one read",
@@ -111,7 +118,7 @@ def _text(found: dict[str, Side], users: int, peer: int, few: int, seeds: int) -
         "warm start",
         "of the cold one",
     )
-    mib = found[f"read-{users}-1"].answer["bytes"] / 2**20
+    mib = found[f"read-base-{users}-1"].answer["bytes"] / 2**20
     return (
         "## Planning under budgets\n\n"
         "### How good\n\n"

@@ -172,12 +172,29 @@ def _ends(user: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _first_after(dataset: LoggedDataset, order: NDArray[np.int64], days: float) -> NDArray[np.int64]:
     """For rows in order of user and time, the first place of the same user at least `days` later; else the end."""
-    user, time = dataset.user[order], dataset.time[order]
-    ends = _ends(user)
+    time = dataset.time[order]
     span = int(days * MICROSECONDS_PER_DAY)
-    since = time - time.min()
-    # Users one after the other on one axis, each with room for a span after the last.
-    room = int(since.max()) + span + 1
-    key = np.unique(user, return_inverse=True)[1] * room + since
-    out: NDArray[np.int64] = np.minimum(np.searchsorted(key, key + span), ends)
-    return out
+    return first_place(time, np.arange(len(time)), _ends(dataset.user[order]), time + span)
+
+
+def first_place(
+    time: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64], wanted: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The first place in [begin, end) whose time is at least `wanted`, `end` where there is none; bisected for all at
+    once, so that no number grows with users times days.
+
+    Args:
+        time: (n,), ascending within each stretch.
+        begin, end, wanted: of one shape.
+
+    Example:
+        >>> time, begin, end = np.array([0, 5, 9, 0, 1]), np.array([0, 0, 3]), np.array([3, 3, 5])
+        >>> first_place(time, begin, end, np.array([5, 6, 7])).tolist()
+        [1, 2, 5]
+    """
+    low, high = np.array(begin), np.array(end)
+    while (between := low < high).any():
+        middle = (low + high) // 2
+        there = between & (time[np.minimum(middle, len(time) - 1)] >= wanted)
+        low, high = np.where(between & ~there, middle + 1, low), np.where(there, middle, high)
+    return low

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.learners.lasting import end_of, promise
+from homing.learners.lasting import end_of, first_place, promise
 from homing.learners.transitions import MICROSECONDS_PER_DAY
 from homing.log import LoggedDataset
 
@@ -56,11 +56,11 @@ class Traces:
         span = max(round(day_hours / 24.0 * MICROSECONDS_PER_DAY), 1)
         observed = np.minimum((end_of(dataset) - dataset.time) // span, days)
         order = np.lexsort((dataset.time, dataset.user))
-        # Users one after the other on one axis, each with room for all days after the last decision.
-        since = dataset.time - dataset.time.min()
-        room = int(since.max()) + (days + 1) * span
-        key = np.unique(dataset.user, return_inverse=True)[1] * room + since
-        bounds = np.searchsorted(key[order], key[rows, None] + span * np.arange(days + 1))
+        _, code, count = np.unique(dataset.user, return_inverse=True, return_counts=True)
+        ends = np.cumsum(count)
+        wanted = dataset.time[rows, None] + span * np.arange(days + 1)
+        begin, end = (np.broadcast_to(edge[code[rows], None], wanted.shape) for edge in (ends - count, ends))
+        bounds = first_place(dataset.time[order], begin, end, wanted)
         reward = np.asarray(dataset.reward, dtype=np.float64)
         sums = np.concatenate([np.zeros((1, reward.shape[1])), np.cumsum(reward[order], axis=0)])
         values = np.diff(sums[bounds], axis=1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from homing.learners.lasting import Pace, pace_of, promise, sequel
+from homing.learners.lasting import Pace, first_place, pace_of, promise, sequel
+from homing.learners.traces import Traces
 from homing.learners.transitions import Gaps
 from homing.log import LoggedDataset
 
@@ -37,6 +40,37 @@ def test_a_single_visit_by_hand() -> None:
     assert came.at_once[:, 0] == pytest.approx([1.0 - promised, 2.0 - promised, 4.0 - promised])
     exposure = [(0.25 - 1 / 64) / (2 * rate), (0.25 - 0.0625) / (2 * rate), 0.0]
     np.testing.assert_allclose(came.exposure, exposure, atol=1e-12)
+
+
+def test_the_first_place_is_that_of_a_search_in_each_stretch(rng) -> None:
+    """Against NumPy's search, one stretch after the other; times with ties, stretches of any length, none included."""
+    bounds = np.cumsum([0, *rng.integers(0, 6, 40)])
+    time = np.concatenate([np.sort(rng.integers(0, 8, size)) for size in np.diff(bounds)])
+    which, wanted = rng.integers(0, 40, 300), rng.integers(-1, 10, 300)
+    begin, end = bounds[which], bounds[which + 1]
+    expected = [b + np.searchsorted(time[b:e], t) for b, e, t in zip(begin, end, wanted, strict=True)]
+    np.testing.assert_array_equal(first_place(time, begin, end, wanted), expected)
+
+
+def test_one_decision_dated_1970_moves_nothing_but_its_own() -> None:
+    """With 7,000 users, users times microseconds since 1970 are beyond 64 bits: no number may grow like that."""
+    users, start = 7_000, 1_770_000_000_000_000
+    data = log(np.ones((users, 4)))
+    dated = np.tile(np.arange(4) * DAY_US + start, users)
+    odd = dated.copy()
+    odd[0] = 0
+    rows = np.arange(4, 4 * users)
+    for first_days in (1.0, 3.0):
+        came, expected = (
+            sequel(each, Gaps.of(each), NONE, fade_days=28.0, first_days=first_days)
+            for each in (replace(data, time=odd, next=None), replace(data, time=dated, next=None))
+        )
+        # The promise is fitted on all rows, user 0's too: what came is compared without it.
+        sums = [one.at_once[rows] + one.promised[rows] * first_days for one in (came, expected)]
+        np.testing.assert_allclose(sums[0], sums[1], atol=1e-2)
+    found, wanted = (Traces.after(replace(data, time=t, next=None), rows, 3) for t in (odd, dated))
+    np.testing.assert_array_equal(found.observed, wanted.observed)
+    np.testing.assert_allclose(np.diff(found.values, axis=1), np.diff(wanted.values, axis=1), atol=1e-9)
 
 
 def test_an_effect_is_the_same_from_logs_of_any_length(rng) -> None:

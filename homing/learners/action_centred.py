@@ -105,15 +105,18 @@ class CentredSums:
         """Refuse a log in which nothing can be told.
 
         Raises:
-            InvalidInputError: if chance never chose between a message and silence.
+            InvalidInputError: if chance never, or next to never, chose between a message and silence.
         """
-        if not self.identified[0]:
-            raise InvalidInputError(
-                describe(
-                    "variance of sending under the log's policy", float(self.spread[0]) ** 2, "must be > 0",
-                    "Effects need decisions in which chance chose between a message and silence: explore.",
-                )
-            )  # fmt: skip
+        if self.identified[0]:
+            return
+        least, step = 0.0, "Effects need decisions in which chance chose between a message and silence: explore."
+        if self.spread[0] > 0.0:
+            least = LEAST_VARIATION * float(self.spread.max()) ** 2
+            step = "Beside features so large it is lost: explore more, or standardise them, as a FeatureEncoder does."
+        sending = float(self.spread[0]) ** 2
+        raise InvalidInputError(
+            describe("variance of sending under the log's policy", sending, f"must be > {least:.3g}", step)
+        )
 
     def ridge(self, penalties: Sequence[float], weights: FloatArray) -> tuple[FloatArray, list[float], float]:
         """θ (f, m) by the penalty under which the weighted outcome is told best in folds that were left out.

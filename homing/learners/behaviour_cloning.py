@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ class BehaviourCloning(Optimised):
     Settings are those of `Optimised`; `gamma` and `target_steps` have no use here. `epsilon` is 0 unless told: what the
     log explored is cloned.
     """
+
+    reads_rewards: ClassVar[bool] = False
 
     epsilon: float = 0.0
 

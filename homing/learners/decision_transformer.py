@@ -15,6 +15,7 @@ from homing.errors import InvalidInputError, describe
 from homing.learners.examples import Examples
 from homing.learners.learner import whole_number
 from homing.learners.prepared import Prepared
+from homing.learners.settings import not_negative
 from homing.learners.threads import few_threads
 from homing.log import LoggedDataset
 from homing.policies import DecisionTransformerPolicy, EpsilonGreedyPolicy, History, Policy
@@ -73,6 +74,8 @@ class DecisionTransformer:
             setattr(self, name, whole_number(name, getattr(self, name), 1))
         if self.units % HEADS:
             raise InvalidInputError(describe("units", self.units, f"must be a multiple of {HEADS}"))
+        if self.gone_after_days is not None:
+            self.gone_after_days = not_negative("gone_after_days", self.gone_after_days)
         self.epsilon = check_epsilon(self.epsilon)
 
     def fit(

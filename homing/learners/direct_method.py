@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.learners.examination import Examined
-from homing.learners.learner import objective_weights, positive_numbers, whole_number
+from homing.learners.learner import objective_weights, positive_numbers, two_layers, whole_number, yes_or_no
 from homing.learners.reward_models import PENALTIES, FittedModel, fit_linear, fit_neural
 from homing.log import LoggedDataset
 from homing.policies import EpsilonGreedyPolicy, GreedyPolicy, Policy, RewardModel, SoftmaxPolicy
@@ -29,7 +29,7 @@ class _DirectMethod:
 
     def __init__(self, epsilon: float, temperature: float) -> None:
         self.epsilon = check_epsilon(epsilon)
-        self.temperature = check_positive("temperature", temperature) if temperature else 0.0
+        self.temperature = 0.0 if temperature == 0 else check_positive("temperature", temperature)
         self.report = {}
 
     @Examined(rewards=True)
@@ -65,7 +65,7 @@ class Linear(_DirectMethod):
         calibrate: bool = True,
     ) -> None:
         super().__init__(epsilon, temperature)
-        self.penalties, self.calibrate = positive_numbers("penalties", penalties), bool(calibrate)
+        self.penalties, self.calibrate = positive_numbers("penalties", penalties), yes_or_no("calibrate", calibrate)
         self.validation_share = check_probability("validation_share", validation_share)
 
     def _model(self, dataset: LoggedDataset, weights: NDArray[np.float64], rng: np.random.Generator) -> FittedModel:
@@ -107,12 +107,10 @@ class Neural(_DirectMethod):
         validation_share: float = 0.2,
     ) -> None:
         super().__init__(epsilon, temperature)
-        if not isinstance(sizes, list | tuple) or len(sizes) != 2:
-            raise InvalidInputError(describe("sizes", sizes, "must be two layers"))
         if not isinstance(weight_decay, int | float) or not 0 <= weight_decay < float("inf"):
             raise InvalidInputError(describe("weight_decay", weight_decay, "must be >= 0"))
         self.settings: dict[str, Any] = {
-            "sizes": tuple(whole_number("sizes", size, 1) for size in sizes),
+            "sizes": two_layers("sizes", sizes),
             "weight_decay": float(weight_decay),
             "learning_rate": check_positive("learning_rate", learning_rate),
             "batch_rows": whole_number("batch_rows", batch_rows, 1),

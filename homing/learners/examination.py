@@ -69,7 +69,7 @@ class Examined:
 
         importance = objective_weights(dataset, weights)
         try:
-            found = findings(dataset, importance, Gaps.of(dataset))
+            found = findings(dataset, importance, Gaps.of(dataset), rewards=self.rewards)
         except InvalidInputError as refused:
             if self.rewards:
                 raise

@@ -15,20 +15,27 @@ from homing.log import LoggedDataset
 
 #: In days.
 SECOND = 1.0 / 86_400
+#: Features beyond these sizes are warned of, and refused: penalties and networks are made for sizes of about 1, and
+#: sums of squares have to tell small ones too.
+LARGE, TOO_LARGE = 1e4, 1e8
 #: Rows of a narrow table that are looked at together.
 ROWS_AT_ONCE = 64
 
 
-def findings(dataset: LoggedDataset, weights: NDArray[np.float64], gaps: Gaps) -> dict[str, str]:
+def findings(
+    dataset: LoggedDataset, weights: NDArray[np.float64], gaps: Gaps, *, rewards: bool = True
+) -> dict[str, str]:
     """Named warnings for the report: sentences that say what was found and what follows from it.
 
     Args:
         dataset: the log.
         weights: (m,).
         gaps: of the log.
+        rewards: whether they are learnt from; without, they need not vary.
 
     Raises:
-        InvalidInputError: if nothing can be learnt: no decision had a choice, or no weighted objective ever varies.
+        InvalidInputError: if nothing can be learnt: no decision had a choice, no weighted objective ever varies, or a
+            feature is too large to compute with.
 
     Example:
         >>> data = LoggedDataset(
@@ -37,7 +44,7 @@ def findings(dataset: LoggedDataset, weights: NDArray[np.float64], gaps: Gaps) -
         >>> sorted(findings(data, np.ones(1), Gaps.of(data)))
         ['candidates-alike', 'constant-features', 'contextual-bandit']
     """
-    return Ranges.of(dataset, gaps).findings(dataset.objectives, weights)
+    return Ranges.of(dataset, gaps).findings(dataset.objectives, weights, rewards=rewards)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +91,10 @@ class Ranges:
             {name: np.maximum(one, other.high[name]) for name, one in self.high.items()},
         )
 
-    def findings(self, objectives: Sequence[str], weights: NDArray[np.float64]) -> dict[str, str]:
-        """See `findings`."""
+    def findings(
+        self, objectives: Sequence[str], weights: NDArray[np.float64], *, rewards: bool = True
+    ) -> dict[str, str]:
+        """See `findings`; `rewards` says whether they are learnt from."""
         choices = int(self.high["choices"][0])
         if choices < 2:
             raise InvalidInputError(
@@ -97,7 +106,7 @@ class Ranges:
                 )
             )
         constant, names = self._constant("reward"), np.array(objectives)
-        if constant[weights != 0].all():
+        if rewards and constant[weights != 0].all():
             raise InvalidInputError(
                 describe(
                     "rewards",
@@ -107,6 +116,16 @@ class Ranges:
                 )
             )
         out: dict[str, str] = {}
+        for name in ("context", "candidate"):
+            size = float(np.maximum(np.abs(self.low[name]), np.abs(self.high[name])).max(initial=0.0))
+            if size > TOO_LARGE:
+                step = "Standardise features, as a FeatureEncoder does: mean 0, deviation 1."
+                raise InvalidInputError(describe(f"largest {name} feature", size, f"must be <= {TOO_LARGE:g}", step))
+            if size > LARGE:
+                out[f"large-{name}-features"] = (
+                    f"Numbers of the {name} are as large as {size:.3g}: learners are made for sizes of about 1, and "
+                    "learn badly or nothing from these. Standardise them, as a FeatureEncoder does."
+                )
         if constant.any():
             out["constant-rewards"] = (
                 f"{', '.join(names[constant])}: the same in every row, so that nothing is learnt of it."

@@ -93,7 +93,7 @@ def objective_weights(
     for name in weights:
         if name not in dataset.objectives:
             raise unknown_name("weight of objective", name, dataset.objectives)
-        if isinstance(weights[name], bool) or not isinstance(weights[name], int | float):
+        if isinstance(weights[name], bool) or not isinstance(weights[name], int | float | np.number):
             raise InvalidInputError(describe(f"weight of objective {name}", weights[name], "must be a number"))
     out = np.array([float(weights.get(name, 0.0)) for name in dataset.objectives])
     if not np.isfinite(out).all() or not out.any():
@@ -113,12 +113,57 @@ def whole_number(name: str, value: object, minimum: int) -> int:
     """
     if (
         isinstance(value, bool)
-        or not isinstance(value, int | float)
+        or not isinstance(value, int | float | np.number)
         or not float(value).is_integer()
         or value < minimum
     ):
         raise InvalidInputError(describe(name, value, f"must be a whole number >= {minimum}"))
     return int(value)
+
+
+def mapping(name: str, value: object) -> dict[str, Any]:
+    """Return a setting as a dict.
+
+    Raises:
+        InvalidInputError: if it is no mapping.
+
+    Example:
+        >>> mapping("params", {"epsilon": 0.1})
+        {'epsilon': 0.1}
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(describe(name, value, "must be a mapping"))
+    return dict(value)
+
+
+def yes_or_no(name: str, value: object) -> bool:
+    """Return a setting as a bool.
+
+    Raises:
+        InvalidInputError: if it is none: a text such as "false" would count as true.
+
+    Example:
+        >>> yes_or_no("calibrate", False)
+        False
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidInputError(describe(name, value, "must be true or false"))
+    return bool(value)
+
+
+def two_layers(name: str, value: object) -> tuple[int, int]:
+    """Return the sizes of two hidden layers.
+
+    Raises:
+        InvalidInputError: if they are not two whole numbers >= 1.
+
+    Example:
+        >>> two_layers("sizes", [64, 32])
+        (64, 32)
+    """
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise InvalidInputError(describe(name, value, "must be two layers"))
+    return whole_number(name, value[0], 1), whole_number(name, value[1], 1)
 
 
 def positive_numbers(name: str, values: object) -> tuple[float, ...]:

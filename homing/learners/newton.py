@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from homing.errors import InvalidInputError, describe
 from homing.learners.bilinear_design import BilinearDesign
 from homing.learners.threads import few_threads
 
@@ -28,6 +29,8 @@ DECREMENT = 1e-2
 CG_SHARE, CG_STEPS = 0.1, 200
 #: Hessians of all parameters are made up to this size; as preconditioners from one of so many examples.
 DENSE_SIZE, SAMPLED = 4_096, 4
+#: Added to a Hessian that rounding made indefinite, times its largest entry; it only guides steps.
+ROUNDED = 1e-6
 #: Operations of a factorisation that take the time of one of a pass over examples.
 FASTER = 5.0
 #: What of the likelihood's own size rounding may take.
@@ -90,7 +93,13 @@ class Curvature:
         matrix = self.sums.copy()
         matrix[np.diag_indices(len(matrix))] += _ridge(len(matrix), penalty, least=1e-6)
         with few_threads():
-            factor = torch.linalg.cholesky(torch.from_numpy(matrix))
+            factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
+            if failed:  # rounding of the largest features is more than what the smallest ones tell
+                matrix[np.diag_indices(len(matrix))] += ROUNDED * float(np.diag(matrix).max())
+                factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
+        if failed:
+            step = "Features are of too different sizes: standardise them, as a FeatureEncoder does."
+            raise InvalidInputError(describe("curvature of the loss", "singular", "must be positive definite", step))
 
         def solve(rest: FloatArray) -> FloatArray:
             with few_threads():

@@ -88,6 +88,8 @@ class PolicyProblem:
             start: parameters to begin with.
         """
         parameters = [tensor.clone().requires_grad_() for tensor in (start or self.zeros())]
+        if not parameters[1].numel():
+            return [tensor.detach() for tensor in parameters]  # candidates without columns: nothing to prefer
         kept = torch.from_numpy(personal.astype(np.float32))[:, None, None]
         strength = torch.from_numpy((penalty / (2 * len(rows))).astype(np.float32))
         optimiser = torch.optim.LBFGS(

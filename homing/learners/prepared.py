@@ -65,12 +65,13 @@ class Prepared:
         validation_share: float,
         gone_after_days: float | None,
         device: str,
+        rewards: bool = True,
     ) -> Prepared:
-        """Look at the log and split its users."""
+        """Look at the log and split its users; `rewards` says whether they are learnt from."""
         importance = objective_weights(dataset, weights)
         gaps = Gaps.of(dataset, gone_after_days)
         ranges = Ranges.of(dataset, gaps)
-        warnings = ranges.findings(dataset.objectives, importance)
+        warnings = ranges.findings(dataset.objectives, importance, rewards=rewards)
         warnings |= ranges.cut_off(dataset.objectives, dataset.reward[gaps.terminal])
         for name, text in warnings.items():
             logger.warning("%s: %s", name, text)

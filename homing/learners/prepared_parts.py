@@ -64,8 +64,9 @@ class PreparedParts:
         *,
         validation_share: float,
         gone_after_days: float | None,
+        rewards: bool = True,
     ) -> PreparedParts:
-        """Read each part once, and choose parts to hold out."""
+        """Read each part once, and choose parts to hold out; `rewards` says whether they are learnt from."""
         count = len(parts.parts)
         if count < 2:
             raise InvalidInputError(describe("parts", count, "must be >= 2", "Write the log in more parts."))
@@ -76,7 +77,7 @@ class PreparedParts:
             gone = -1.0
         cut = [(seen.ends_at - last) / MICROSECONDS_PER_DAY <= gone for last in seen.last]
         ended = np.concatenate([reward[~each] for reward, each in zip(seen.last_reward, cut, strict=True)])
-        warnings = seen.ranges.findings(parts.objectives, importance)
+        warnings = seen.ranges.findings(parts.objectives, importance, rewards=rewards)
         warnings |= seen.ranges.cut_off(parts.objectives, ended)
         for name, text in warnings.items():
             logger.warning("%s: %s", name, text)

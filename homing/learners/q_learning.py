@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
-from homing.learners.learner import whole_number
+from homing.learners.learner import whole_number, yes_or_no
 from homing.learners.network import Form
 from homing.learners.prepared import Prepared
 from homing.learners.prepared_parts import PreparedParts
@@ -60,7 +60,7 @@ class QLearner(Optimised):
         super().__post_init__()
         self.members = whole_number("members", self.members, 1)
         self.caution = not_negative("caution", self.caution)
-        self.sampled_weights = bool(self.sampled_weights)
+        self.sampled_weights = yes_or_no("sampled_weights", self.sampled_weights)
         if self.caution and self.members < 2:
             step = "One network disagrees with nobody: take at least 2 members."
             raise InvalidInputError(describe("members", self.members, "must be >= 2 with caution", step))

@@ -45,7 +45,7 @@ class Priority:
     """
 
     def __init__(self, order: Sequence[str] = (), epsilon: float = 0.1) -> None:
-        if isinstance(order, str) or len(set(order)) < len(order):
+        if not isinstance(order, list | tuple) or len(set(map(str, order))) < len(order):
             raise InvalidInputError(describe("order", order, "must be a list of different candidate columns"))
         self.order = tuple(order)
         self.epsilon = check_epsilon(epsilon)
@@ -110,7 +110,10 @@ class BestCTR:
         w = objective_weights(dataset, weights)
         columns, sends, totals = _sent(dataset)
         if not sends.any():
-            raise InvalidInputError(describe("messages sent", 0, "must be >= 1", "The log holds silence alone."))
+            step = "The log holds silence alone."
+            if (dataset.action > 0).any():
+                step = "Candidates carry no column above 0 that would tell them apart: log their message ids."
+            raise InvalidInputError(describe("messages sent", 0, "must be >= 1", step))
         pooled = totals.sum(axis=0) / sends.sum()
         rates = (totals + self.prior_sends * pooled) / np.maximum(sends + self.prior_sends, 1e-300)[:, None]
         rates = np.where(sends[:, None] > 0, rates, pooled)

@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from homing.checks import check_positive, check_probability
 from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
-from homing.learners.learner import whole_number
+from homing.learners.learner import two_layers, whole_number
 from homing.learners.prepared import Prepared
 from homing.learners.prepared_parts import PreparedParts
 from homing.learners.training import Loop, Member
@@ -48,6 +49,9 @@ class Optimised:
         report: how the last fit went.
     """
 
+    #: Whether rewards are learnt from: without, a log whose rewards never vary is as good as any.
+    reads_rewards: ClassVar[bool] = True
+
     gamma: float = 0.95
     epsilon: float = 0.1
     sizes: Sequence[int] = (128, 128)
@@ -70,7 +74,7 @@ class Optimised:
     def __post_init__(self) -> None:
         self.gamma = check_probability("gamma", self.gamma)
         self.epsilon = check_epsilon(self.epsilon)
-        self.sizes = _two_layers(self.sizes)
+        self.sizes = two_layers("sizes", self.sizes)
         self.candidate_units = whole_number("candidate_units", self.candidate_units, 0)
         self.learning_rate = check_positive("learning_rate", self.learning_rate)
         self.weight_decay = not_negative("weight_decay", self.weight_decay)
@@ -80,9 +84,12 @@ class Optimised:
         if self.gone_after_days is not None:
             self.gone_after_days = not_negative("gone_after_days", self.gone_after_days)
         self.member_seed = whole_number("member_seed", self.member_seed, 0)
+        check_device(self.device)
         self.workers = whole_number("workers", self.workers, 1)
         if self.workers > self.batch_rows:
             raise InvalidInputError(describe("workers", self.workers, f"must be <= {self.batch_rows}, the batch_rows"))
+        if not isinstance(self.engine, str) and not hasattr(self.engine, "here"):
+            raise InvalidInputError(describe("engine", self.engine, "must be 'process', 'ray' or an Engine"))
         if get_engine(self.engine).here and self.workers > 1:
             raise InvalidInputError(describe("workers", self.workers, "must be 1 in one process", "Take engine='ray'."))
 
@@ -92,11 +99,12 @@ class Optimised:
         """The log, looked at and split by user."""
         if isinstance(dataset, PartedDataset):
             return PreparedParts.of(
-                dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days
-            )
+                dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days,
+                rewards=self.reads_rewards,
+            )  # fmt: skip
         return Prepared.of(
             dataset, weights, rng, validation_share=self.validation_share, gone_after_days=self.gone_after_days,
-            device=self.device,
+            device=self.device, rewards=self.reads_rewards,
         )  # fmt: skip
 
     def network(self, seed: int) -> Member:
@@ -121,7 +129,14 @@ def not_negative(name: str, value: object) -> float:
     return float(value)
 
 
-def _two_layers(sizes: object) -> tuple[int, int]:
-    if not isinstance(sizes, list | tuple) or len(sizes) != 2:
-        raise InvalidInputError(describe("sizes", sizes, "must be two layers"))
-    return whole_number("sizes", sizes[0], 1), whole_number("sizes", sizes[1], 1)
+def check_device(device: object) -> None:
+    """Check that it is the name of a kind of device that torch knows; whether there is one shows when it is used.
+
+    Raises:
+        InvalidInputError: if it is not.
+    """
+    try:
+        torch.device(str(device))
+    except RuntimeError as error:
+        bound = "must be a device of torch: 'cpu', 'cuda', 'cuda:1', …"
+        raise InvalidInputError(describe("device", device, bound)) from error

@@ -17,7 +17,7 @@ from homing.learners.examples import user_folds
 from homing.learners.findings import silence_by_chance
 from homing.learners.gains import added_values
 from homing.learners.lasting import Pace, end_of, pace_of, sequel
-from homing.learners.learner import objective_weights, whole_number
+from homing.learners.learner import mapping, objective_weights, whole_number
 from homing.learners.logistic import fit_chances
 from homing.learners.state_values import fit_values
 from homing.learners.told_effects import Terms, Told, told_effects
@@ -98,7 +98,9 @@ class Structured:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < float("inf"):
                 raise InvalidInputError(describe(name, value, "must be >= 0"))
         self.response, self.leave = response, leave
-        self.permissions = None if permissions is None else dict(permissions)
+        if leave and leave == response:
+            raise InvalidInputError(describe("leave", leave, "must be another objective than response"))
+        self.permissions = None if permissions is None else mapping("permissions", permissions)
         self.gamma = float(gamma_per_day)
         self.fade_days = check_positive("fade_days", fade_days)
         self.tail_days, self.cost = float(tail_days), float(cost)

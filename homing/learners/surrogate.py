@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_positive
+from homing.checks import check_positive, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.learners.examination import Examined
 from homing.learners.examples import user_folds
-from homing.learners.learner import make, objective_weights, whole_number
+from homing.learners.learner import make, mapping, objective_weights, whole_number
 from homing.learners.state_values import fit_values
 from homing.learners.transitions import Gaps
 from homing.log import LoggedDataset
@@ -68,8 +68,7 @@ def surrogate_rewards(
         >>> told.n < log.n, told.objectives  # the log's end cuts some sequels off
         (True, ('visits',))
     """
-    if not 0 < gamma < 1:
-        raise InvalidInputError(describe("gamma", gamma, "must be in (0, 1)"))
+    check_probability("gamma", gamma)
     gaps = Gaps.of(dataset, gone_after_days)
     if (gaps.next == np.arange(dataset.n)).all():
         raise InvalidInputError(
@@ -122,9 +121,9 @@ class Surrogate:
     ) -> None:
         if base == "surrogate":
             raise InvalidInputError(describe("base", base, "must be another learner", "Try doubly-robust."))
-        self.base, self.params = str(base), dict(params or {})
+        self.base, self.params = str(base), {} if params is None else mapping("params", params)
         make(self.base, **self.params)  # mistakes show before the log is read
-        self.gamma, self.folds = float(gamma), whole_number("folds", folds, 2)
+        self.gamma, self.folds = check_probability("gamma", gamma), whole_number("folds", folds, 2)
         self.gone_after_days = None if gone_after_days is None else check_positive("gone_after_days", gone_after_days)
         self.report: dict[str, Any] = {}
 

@@ -51,6 +51,7 @@ class SurvivalRule:
     ) -> None:
         self.objective = objective
         self.horizon_hours = check_positive("horizon_hours", horizon_hours)
+        Threshold.given(threshold)  # mistakes show before the log is read
         self.threshold = threshold
         self.epsilon = check_epsilon(epsilon)
         self.penalties = positive_numbers("penalties", penalties)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from homing.checks import check_positive
 from homing.learners.bayes import PRIORS, Moments, Posterior, posterior
 from homing.learners.examination import Examined
-from homing.learners.learner import objective_weights, positive_numbers, whole_number
+from homing.learners.learner import objective_weights, positive_numbers, two_layers, whole_number
 from homing.learners.reward_models import fit_neural
 from homing.log import LoggedDataset
 from homing.policies import CrossedFeatures, EpsilonGreedyPolicy, HiddenFeatures, NeuralRewardModel, Policy
@@ -130,8 +130,7 @@ class NeuralLinear(Sampled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        first, second = (whole_number("sizes", size, 1) for size in self.sizes)
-        self.sizes = (first, second)
+        self.sizes = two_layers("sizes", self.sizes)
         self.max_epochs = whole_number("max_epochs", self.max_epochs, 1)
 
     @Examined(rewards=True)

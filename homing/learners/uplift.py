@@ -46,6 +46,7 @@ class _Uplift:
         folds: int = 3,
         validation_share: float = 0.2,
     ) -> None:
+        Threshold.given(threshold)  # mistakes show before the log is read
         self.threshold = threshold
         self.epsilon = check_epsilon(epsilon)
         self.penalties = positive_numbers("penalties", penalties)

@@ -136,6 +136,6 @@ def check_epsilon(value: float) -> float:
     Raises:
         InvalidInputError: if not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0.0 <= value <= 1.0:
         raise InvalidInputError(describe("epsilon", value, "must be in [0, 1]"))
     return float(value)

@@ -68,7 +68,8 @@ class Mixture:
     shares: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        fits = len(self.policies) == len(self.shares) > 0 and all(share >= 0 for share in self.shares)
+        numbers = all(isinstance(share, int | float | np.number) and share >= 0 for share in self.shares)
+        fits = len(self.policies) == len(self.shares) > 0 and numbers
         if not fits or abs(sum(self.shares) - 1.0) > 1e-9:
             bound = f"must be {len(self.policies)} numbers >= 0 that sum to 1"
             raise InvalidInputError(describe("shares", self.shares, bound, "One share for each policy."))
@@ -101,6 +102,9 @@ def decider(
         >>> bool(np.allclose(decide(world).sum(axis=1), 1.0))
         True
     """
+    if isinstance(policy, type):
+        step = f"Write {policy.__name__}()."
+        raise InvalidInputError(describe("policy", policy.__name__, "must be an object, not a class", step))
     if isinstance(policy, Mixture):
         parts = [decider(world, part, encoder=encoder, weights=weights) for part in policy.policies]
         shares = policy.shares
@@ -178,6 +182,7 @@ def draw(
     probs: NDArray[np.float64], seen: Observation, n_users: int, seed: int, step: int
 ) -> tuple[IntArray, NDArray[np.float64]]:
     """Actions and propensities (n,) of the users of one observation."""
+    probs = np.asarray(probs)
     if probs.shape != seen.eligible.shape:
         bound = f"must be {seen.eligible.shape}, a probability for each candidate"
         raise InvalidInputError(describe("probs.shape", probs.shape, bound))

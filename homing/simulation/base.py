@@ -6,9 +6,8 @@ import copy
 from abc import ABC, abstractmethod
 from typing import Generic, Self, TypeVar
 
-import numpy as np
-
 from homing.errors import InvalidInputError, describe
+from homing.simulation.checks import check_count, check_seed
 from homing.simulation.world import IntArray, Observation, Outcomes, check_actions
 
 S = TypeVar("S")
@@ -18,6 +17,7 @@ class ArrayWorld(ABC, Generic[S]):
     """A world whose state is a dataclass of arrays over users; a subclass says how it begins, looks and moves.
 
     Example:
+        >>> import numpy as np
         >>> from homing.simulation import make_world
         >>> world = make_world("linkedin")
         >>> world.reset(n_users=3, seed=0).user.tolist()
@@ -39,12 +39,9 @@ class ArrayWorld(ABC, Generic[S]):
         """Begin anew with users 0 … n_users − 1, and show step 0.
 
         Raises:
-            InvalidInputError: if there is no user, or the seed is negative.
+            InvalidInputError: if there is no user, or the seed is negative or has more than 63 bits.
         """
-        for name, value, least in (("n_users", n_users, 1), ("seed", seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise InvalidInputError(describe(name, value, f"must be a whole number >= {least}"))
-        self.n_users, self.seed, self.t = int(n_users), int(seed), 0
+        self.n_users, self.seed, self.t = check_count("n_users", n_users), check_seed(seed), 0
         self._state = self._begin()
         self._observation = None
         return self.observation

@@ -14,7 +14,8 @@ from homing.errors import InvalidInputError, describe
 from homing.estimates import Estimate, interval, t_quantile
 from homing.log import FeatureEncoder
 from homing.simulation.acting import AnyPolicy, Decider, decider, draw, play
-from homing.simulation.rollout import check_count, objective_weights, steps_of
+from homing.simulation.checks import check_count, check_seed
+from homing.simulation.rollout import objective_weights, steps_of
 from homing.simulation.world import FloatArray, IntArray, Observation, World
 
 
@@ -84,9 +85,13 @@ class Twins:
 
         Raises:
             SupportError: if the pairs are of fewer than two users.
+            InvalidInputError: if `where` is no mask of the pairs.
         """
         check_probability("level", level)
-        chosen = np.ones(len(self.user), dtype=bool) if where is None else np.asarray(where, dtype=bool)
+        chosen = np.ones(len(self.user), dtype=bool) if where is None else np.asarray(where)
+        if chosen.dtype != bool or chosen.shape != self.user.shape:
+            shape = f"{chosen.dtype} {chosen.shape}"
+            raise InvalidInputError(describe("where", shape, f"must be bool {self.user.shape}, one for each pair"))
         effect = self._worth(objective, weights)[:, chosen].mean(axis=0)
         mean = float(effect.mean()) if len(effect) else 0.0
         user = np.unique(self.user[chosen], return_inverse=True)[1]
@@ -179,9 +184,10 @@ def twins(
         True
     """
     seen = world.observation
-    users, actions = _check_pairs(seen, user, action, instead)
+    users, actions = _check_pairs(seen, user, action, check_count("instead", instead, least=0))
     steps = steps_of(world, check_count("horizon_days", horizon_days))
     check_count("replicates", replicates)
+    check_seed(seed)
     decide = decider(world, policy, encoder=encoder, weights=policy_weights)
     rows = np.searchsorted(seen.user, users)
     n_users = len(world.copy().step(np.zeros(len(seen), dtype=np.int64)).reward)

@@ -36,7 +36,7 @@ class Delivery:
 
     def __post_init__(self) -> None:
         check_positive("mean_hours", self.mean_hours)
-        if not 0.0 <= self.duplicate_share <= 1.0:
+        if not isinstance(self.duplicate_share, int | float | np.number) or not 0.0 <= self.duplicate_share <= 1.0:
             raise InvalidInputError(describe("duplicate_share", self.duplicate_share, "must be in [0, 1]"))
 
 

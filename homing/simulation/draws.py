@@ -19,6 +19,8 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _TO_UNIT = 1.0 / 9007199254740992.0  # 2⁻⁵³
+#: Beyond it exp(−mean) is no normal number, from which inversion could begin.
+MOST_POISSON = 700.0
 
 
 @compiled_as("uint64(uint64)")
@@ -66,7 +68,7 @@ def normal(seed: int, user: int, step: int, stream: int) -> float:
 
 @compiled_as("int64(float64, int64, int64, int64, int64)")
 def poisson(mean: float, seed: int, user: int, step: int, stream: int) -> int:
-    """A Poisson number by inversion, for means up to about 30 (Devroye, 1986, section X.3).
+    """A Poisson number by inversion, for means up to `MOST_POISSON` (Devroye, 1986, section X.3).
 
     Monotone in the mean for one address: more can only add.
     """

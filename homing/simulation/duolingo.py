@@ -16,6 +16,7 @@ from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
 from homing.log import SILENCE, Objectives
 from homing.simulation.base import ArrayWorld
+from homing.simulation.checks import check_numbers, parameters_of
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import normal, uniform
 from homing.simulation.rules import UniformMessages
@@ -80,16 +81,18 @@ class DuolingoParameters:
     other_lessons: float = 3.0
 
     def __post_init__(self) -> None:
-        for name in ("half_life_days", "past_days", "language_effects"):
+        check_numbers(self)
+        for name in ("half_life_days", "language_effects"):
             check_positive(name, getattr(self, name))
         for name in ("novelty", "other_lessons"):
             if not getattr(self, name) >= 0:
                 raise InvalidInputError(describe(name, getattr(self, name), "must be >= 0"))
         if not 0 < self.awake <= 1:
             raise InvalidInputError(describe("awake", self.awake, "must be in (0, 1]"))
-        for name, length in (("template_effects", 12), ("traits", 12), ("streaks", 12), ("language_shares", 5)):
-            if len(getattr(self, name)) != length:
-                raise InvalidInputError(describe(name, getattr(self, name), f"must be {length} numbers"))
+        if not self.past_days >= 1:
+            raise InvalidInputError(describe("past_days", self.past_days, "must be >= 1"))
+        if not all(0 <= share <= 1 for share in self.traits):
+            raise InvalidInputError(describe("traits", self.traits, "must be in [0, 1]"))
         if min(self.language_shares) < 0 or abs(sum(self.language_shares) - 1) > 1e-9:
             raise InvalidInputError(describe("language_shares", self.language_shares, "must be >= 0 and sum to 1"))
 
@@ -183,7 +186,7 @@ class DuolingoWorld(ArrayWorld[DuolingoState]):
     )
 
     def __init__(self, parameters: DuolingoParameters | None = None) -> None:
-        self.parameters = parameters or DuolingoParameters()
+        self.parameters = parameters_of(DuolingoParameters, parameters)
         self._numbers = _numbers(self.parameters)
 
     def lesson_probabilities(self) -> FloatArray:
@@ -233,7 +236,7 @@ class DuolingoWorld(ArrayWorld[DuolingoState]):
 @compiled
 def _daily_lesson(c: _Numbers, base: float) -> float:
     """Probability of a lesson on a day, whenever: what streaks live on."""
-    return 1.0 - (1.0 - base) * (1.0 - min(c.other_lessons * base, 0.95))
+    return min(1.0 - (1.0 - base) * (1.0 - min(c.other_lessons * base, 0.95)), 1.0 - 1e-12)
 
 
 @compiled

@@ -14,10 +14,11 @@ import yaml
 from homing.errors import InvalidInputError, describe
 from homing.log import DecisionLog
 from homing.simulation.baselines import baselines
+from homing.simulation.checks import check_count
 from homing.simulation.datasheet import datasheet
 from homing.simulation.delivery import Delivery
 from homing.simulation.log import check_logged, log_decisions
-from homing.simulation.rollout import check_count, steps_of
+from homing.simulation.rollout import steps_of
 from homing.simulation.scores import Scores, score_policies
 from homing.simulation.slices import Slices
 from homing.simulation.world import World

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, MissingDependencyError, describe
 from homing.log import FeatureEncoder
+from homing.simulation.checks import check_count
 from homing.simulation.encode import ObservationEncoder, plain_encoder
-from homing.simulation.rollout import check_count, objective_weights, steps_of
+from homing.simulation.rollout import objective_weights, steps_of
 from homing.simulation.world import FloatArray, Observation, World
 
 try:

@@ -15,6 +15,7 @@ from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
 from homing.log import SILENCE, Objectives
 from homing.simulation.base import ArrayWorld
+from homing.simulation.checks import check_numbers, parameters_of
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import uniform
 from homing.simulation.rules import UniformMessages
@@ -105,6 +106,7 @@ class ImpatientParameters:
     shows_seed: int = 42
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name in ("shows", "users_per_day"):
             check_positive(name, getattr(self, name))
         if self.shows_seed < 0:
@@ -160,7 +162,7 @@ class ImpatientWorld(ArrayWorld[ImpatientState]):
     )
 
     def __init__(self, parameters: ImpatientParameters | None = None) -> None:
-        self.parameters = parameters or ImpatientParameters()
+        self.parameters = parameters_of(ImpatientParameters, parameters)
         n = self.parameters.shows
         self.shows = Shows.draw(n, np.random.default_rng(self.parameters.shows_seed))
         self.catalogue = Catalogue(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -17,10 +18,11 @@ from homing.log.writing import TableWriter
 from homing.policies import PolicyArtifact
 from homing.simulation.acting import AnyPolicy, decider, play
 from homing.simulation.arrow import LogRows
+from homing.simulation.checks import check_count, check_seed
 from homing.simulation.delivery import Delivery, Mail
-from homing.simulation.rollout import Progress, check_count, steps_of
+from homing.simulation.rollout import Progress, steps_of
 from homing.simulation.slices import Slices, sliced
-from homing.simulation.world import UNLINKED, World
+from homing.simulation.world import UNLINKED, World, check_world
 
 
 class LoggedWorld(World, Protocol):
@@ -103,12 +105,17 @@ def log_decisions(
         >>> validate(log).ok
         True
     """
+    check_world(world)
     check_count("n_users", n_users)
+    check_seed(seed)
+    name = name_of(policy) if policy_name is None else policy_name
+    if not re.fullmatch("[^@]+@[^@]+", name):
+        raise InvalidInputError(describe("policy_name", name, "must be name@version", "Write 'lift-rule@1', say."))
     steps = steps_of(world, check_count("days", days))
     first = steps_of(world, warm_up_days) if check_count("warm_up_days", warm_up_days, least=0) else 0
     world = world.copy()
     world.reset(n_users, seed)
-    rows = LogRows(world, n_users=n_users, seed=seed, policy=policy_name or name_of(policy))
+    rows = LogRows(world, n_users=n_users, seed=seed, policy=name)
     codes = (slices or Slices()).codes(rows.user_ids)
     decide = sliced(decider(world, policy, encoder=encoder, weights=policy_weights), codes)
     sink: _Sink = _Memory(rows.schema) if out is None else _Folder(Path(out), rows.schema, f"{world.name}-{seed}")

@@ -14,6 +14,7 @@ from homing.errors import InvalidInputError, describe, unknown_name
 from homing.estimates import Estimate, interval
 from homing.log import FeatureEncoder
 from homing.simulation.acting import AnyPolicy, decider, play
+from homing.simulation.checks import check_count, check_seed
 from homing.simulation.world import FloatArray, IntArray, World
 
 #: Called after each day with the days that are done and those there are.
@@ -124,6 +125,7 @@ def objective_weights(objectives: tuple[str, ...], weights: Mapping[str, float])
 
     Raises:
         UnknownNameError: for a name that is no objective.
+        InvalidInputError: for a weight that is no finite number.
 
     Example:
         >>> objective_weights(("clicked", "session"), {"session": 2.0}).tolist()
@@ -132,6 +134,9 @@ def objective_weights(objectives: tuple[str, ...], weights: Mapping[str, float])
     for name in weights:
         if name not in objectives:
             raise unknown_name("objective", name, objectives)
+        value = weights[name]
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
+            raise InvalidInputError(describe(f"weight of {name}", value, "must be a finite number"))
     return np.array([float(weights.get(name, 0.0)) for name in objectives])
 
 
@@ -175,7 +180,8 @@ def simulate(
     """
     check_count("horizon_days", horizon_days)
     check_count("n_users", n_users, least=2)
-    if not 0.0 < discount_per_day <= 1.0:
+    check_seed(seed)
+    if not isinstance(discount_per_day, int | float | np.number) or not 0.0 < discount_per_day <= 1.0:
         raise InvalidInputError(describe("discount_per_day", discount_per_day, "must be in (0, 1]"))
     steps = steps_of(world, horizon_days)
     world = world.copy()
@@ -298,17 +304,6 @@ def steps_of(world: World, days: int) -> int:
         bound = f"must be whole steps of {world.step_hours:g} hours"
         raise InvalidInputError(describe("days", days, bound, "Choose another number of days."))
     return round(steps)
-
-
-def check_count(name: str, value: int, *, least: int = 1) -> int:
-    """Return a whole number >= `least`.
-
-    Raises:
-        InvalidInputError: if it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInputError(describe(name, value, f"must be a whole number >= {least}"))
-    return int(value)
 
 
 def _mean(worth: FloatArray, level: float) -> Estimate:

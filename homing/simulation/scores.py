@@ -11,7 +11,7 @@ from homing.errors import InvalidInputError, describe
 from homing.estimates import Estimate
 from homing.log import FeatureEncoder
 from homing.simulation.acting import AnyPolicy
-from homing.simulation.rollout import simulate
+from homing.simulation.rollout import objective_weights, simulate
 from homing.simulation.world import World
 
 
@@ -134,6 +134,10 @@ def score_policies(
         encoder: of the features, for policies that bring none.
         progress: told the policy, the days done and the days there are.
 
+    Raises:
+        UnknownNameError: for a reference that is none of the policies, or the weight of no objective.
+        InvalidInputError: if there is no policy, or a number is out of its bounds.
+
     Example:
         >>> from homing.policies import SilencePolicy, UniformPolicy
         >>> from homing.simulation import make_world
@@ -145,7 +149,8 @@ def score_policies(
     if not policies:
         raise InvalidInputError(describe("policies", {}, "must name at least one"))
     reference = next(iter(policies)) if reference is None else check_one_of("reference", reference, list(policies))
-    used = {name: float((world.weights if weights is None else weights).get(name, 0.0)) for name in world.objectives}
+    counted = objective_weights(world.objectives, world.weights if weights is None else weights)
+    used = dict(zip(world.objectives, counted.tolist(), strict=True))
     order = [reference, *(name for name in policies if name != reference)]
     rows: dict[str, Score] = {}
     for name in order:

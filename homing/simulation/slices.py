@@ -41,7 +41,7 @@ class Slices:
     def __post_init__(self) -> None:
         for name in ("uniform_share", "holdout_share"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0.0 <= value <= 1.0:
                 raise InvalidInputError(describe(name, value, "must be in [0, 1]", "0.05 is five users of a hundred."))
 
     def codes(self, user_ids: Sequence[str]) -> IntArray:

@@ -13,6 +13,7 @@ from homing.errors import InvalidInputError, describe
 from homing.log import SILENCE, Objectives
 from homing.policies import UniformPolicy
 from homing.simulation.base import ArrayWorld
+from homing.simulation.checks import check_numbers, parameters_of
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import normal, uniform
 from homing.simulation.world import (
@@ -30,6 +31,8 @@ from homing.simulation.world import (
 SILENT, GENERIC, FIRST_TAILORED = 0, 1, 2
 STEPS, DISENGAGED = 0, 1
 CONTEXT, SEEN, HABITUATION, DISENGAGEMENT = 0, 1, 2, 3
+#: Below it, contexts are seen as they are.
+LEAST_UNCERTAINTY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,15 @@ class StepCountParameters:
     spread: float = 0.0
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_positive("threshold", self.threshold)
         for name in ("habituation_decay", "habituation_rise", "disengagement_decay", "disengagement_rise", "spread"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInputError(describe(name, getattr(self, name), "must be in [0, 1]"))
-        if not self.uncertainty >= 0:
-            raise InvalidInputError(describe("uncertainty", self.uncertainty, "must be >= 0"))
+        if self.uncertainty != 0 and not self.uncertainty >= LEAST_UNCERTAINTY:
+            raise InvalidInputError(describe("uncertainty", self.uncertainty, f"must be 0 or >= {LEAST_UNCERTAINTY:g}"))
+        if not all(0 <= level <= 1 for level in self.begin):
+            raise InvalidInputError(describe("begin", self.begin, "must be in [0, 1]"))
 
 
 class _Numbers(NamedTuple):
@@ -156,7 +162,7 @@ class StepCountWorld(ArrayWorld[StepCountState]):
     )  # fmt: skip
 
     def __init__(self, parameters: StepCountParameters | None = None) -> None:
-        self.parameters = p = parameters or StepCountParameters()
+        self.parameters = p = parameters_of(StepCountParameters, parameters)
         self._numbers = _Numbers(
             *map(float, (
                 p.habituation_decay, p.habituation_rise, p.disengagement_decay, p.disengagement_rise, p.threshold,

@@ -234,7 +234,8 @@ def check_world(world: World) -> World:
     """Return the world if what it declares fits together.
 
     Raises:
-        InvalidInputError: if names are missing or come twice, or a kind is not one of the log's.
+        InvalidInputError: if names are missing or come twice, a kind is not one of the log's, or the start has no time
+            zone.
     """
     for name in ("context_features", "candidate_features"):
         names = [feature.name for feature in getattr(world, name)]
@@ -244,6 +245,9 @@ def check_world(world: World) -> World:
         raise InvalidInputError(describe("weights", world.weights, f"must name {', '.join(world.objectives)}"))
     for kind in world.kinds:
         check_kind(kind)
+    if world.start.utcoffset() is None:
+        step = "Write datetime(…, tzinfo=UTC): without one, logs would depend on where they are made."
+        raise InvalidInputError(describe("start", world.start.isoformat(), "must have a time zone", step))
     return world
 
 

@@ -6,7 +6,7 @@ What a wrapper changes is what is seen or reported; what happens, and what it is
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 
 from homing.checks import check_one_of, check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.log import Objectives
 from homing.log.schema import CANDIDATE_NAMES
+from homing.simulation.acting import AnyPolicy
 from homing.simulation.compiled import compiled
 from homing.simulation.draws import normal, uniform
+from homing.simulation.log import check_logged
 from homing.simulation.world import Events, Feature, FloatArray, IntArray, Observation, Outcomes, World, check_actions
 
 #: Purposes of draws, far from those of worlds; those of noise take a number for each column after theirs.
 _CONTEXT, _VALUE, _FEATURES, _DELAY = 1 << 43, 1 << 44, 1 << 45, 1 << 46
+#: Keeps the draws of a wrapper inside of another of its kind apart from that one's.
+_NESTED = 0x9E5
 
 
 class Wrapped:
@@ -42,16 +47,34 @@ class Wrapped:
         self.objectives = world.objectives
         self.weights = world.weights
         self.kinds = world.kinds
-        #: Of draws of its own; another for each seed of the inner world.
-        self.chance = 0
+        #: What tells its draws from those of others of its kind: how many of them are inside.
+        self._place: tuple[int, ...] = (sum(type(layer) is type(self) for layer in _layers(world)),)
+        #: Of the world, from the last reset on; None before.
+        self._seed: int | None = None
         self._seen: Observation | None = None
         self._shown: Observation | None = None
 
     @property
+    def chance(self) -> int:
+        """Seed of draws of its own: the world's, or another one where several of its kind are around it."""
+        seed = 0 if self._seed is None else int(self._seed)
+        if self._place == (0,):
+            return seed
+        return int(np.random.default_rng((seed, *self._place, _NESTED)).integers(2**62))
+
+    @property
     def bare(self) -> World:
         """The innermost world: where the truth is, for oracles and tests."""
-        inner = self.inner
-        return inner.bare if isinstance(inner, Wrapped) else inner
+        return innermost(self.inner)
+
+    @property
+    def log_objectives(self) -> Objectives:
+        """How the inner world's objectives are read off a log; see `LoggedWorld`."""
+        return check_logged(self.inner).log_objectives
+
+    def behaviour_policy(self) -> AnyPolicy:
+        """What logs the inner world; see `LoggedWorld`."""
+        return check_logged(self.inner).behaviour_policy()
 
     @property
     def t(self) -> int:
@@ -69,7 +92,7 @@ class Wrapped:
     def reset(self, n_users: int, seed: int) -> Observation:
         """Begin anew; see `World.reset`."""
         self.inner.reset(n_users, seed)
-        self.chance, self._seen, self._shown = seed, None, None
+        self._seed, self._seen, self._shown = seed, None, None
         self._begin()
         return self.observation
 
@@ -87,7 +110,7 @@ class Wrapped:
     def with_chance(self, seed: int) -> Self:
         """A copy that meets other chance from now on; see `World.with_chance`."""
         twin = copy.copy(self)
-        twin.inner, twin.chance = self.inner.with_chance(seed), seed
+        twin.inner, twin._seed = self.inner.with_chance(seed), seed
         twin._seen = twin._shown = None
         return twin
 
@@ -186,6 +209,8 @@ class Restricted(Wrapped):
         self._withheld = np.zeros(len(world.catalogue), dtype=bool)
         for name, withheld in zip(CANDIDATE_NAMES, (message_id, campaign, domain, channel, slot), strict=True):
             column = getattr(world.catalogue, name)
+            if isinstance(withheld, str):
+                raise InvalidInputError(describe(name, withheld, "must be a set of names", f"Write {{{withheld!r}}}."))
             for one in withheld:
                 check_one_of(name, one, column[1:])
             self._withheld[1:] |= np.isin(column[1:], list(withheld))
@@ -246,7 +271,7 @@ class Drifting(Wrapped):
         world: until then.
         at_day: since the start, >= 0.
         change: takes the world in its state then, and returns the one that goes on: the same with other parameters, or
-            a wrapper around it. It must show the same features and messages.
+            a wrapper around it. It must show the same features and messages, and meets the same chance.
 
     Example:
         >>> from homing.simulation import make_world
@@ -284,10 +309,15 @@ class Drifting(Wrapped):
         if self._changed or self.inner.t * self.step_hours < self._at_day * 24.0:
             return
         changed = self._change(self.inner)
+        if changed is None:
+            raise InvalidInputError(describe("change", None, "must return the world that goes on"))
         for name in ("context_features", "candidate_features", "catalogue", "objectives", "kinds", "step_hours"):
             if getattr(changed, name) != getattr(self, name):
                 step = "Change what happens, not what is declared."
                 raise InvalidInputError(describe(f"{name} after the change", name, "must be as before", step))
+        for layer in _layers(changed):
+            if layer._seed is None:  # it is new, and another of its kind may be around this one
+                layer._seed, layer._place = self._seed, (*layer._place, 1 + self._place[0])
         self.inner, self._changed = changed, True
 
 
@@ -306,9 +336,23 @@ def _deviations(name: str, given: Mapping[str, float], features: tuple[Feature, 
 
 
 def _deviation(name: str, value: float) -> float:
-    if not 0.0 <= value < np.inf:
+    if not isinstance(value, int | float | np.number) or not 0.0 <= value < np.inf:
         raise InvalidInputError(describe(f"deviation of {name}", value, "must be a finite number >= 0"))
     return float(value)
+
+
+def innermost(world: World) -> World:
+    """The world inside of all wrappers; the world itself where there is none."""
+    while isinstance(world, Wrapped):
+        world = world.inner
+    return world
+
+
+def _layers(world: World) -> Iterator[Wrapped]:
+    """The wrappers around a world, from the outermost on."""
+    while isinstance(world, Wrapped):
+        yield world
+        world = world.inner
 
 
 def _select(events: Events, keep: NDArray[np.bool_]) -> Events:

@@ -153,6 +153,10 @@ def test_the_compiled_kernels_are_the_python_ones(rng: np.random.Generator) -> N
         ({"novelty": -0.1}, "novelty == -0.1, must be >= 0"),
         ({"half_life_days": 0.0}, "half_life_days == 0.0"),
         ({"traits": (1.0,)}, "traits == .* must be 12 numbers"),
+        ({"traits": (2.0,) * 12}, r"traits == .* must be in \[0, 1\]"),
+        ({"past_days": 0.5}, "past_days == 0.5, must be >= 1"),
+        ({"base_logit": (float("nan"), 1.0)}, "base_logit == .* must be finite numbers"),
+        ({"streaks": (1.5,) * 12}, "streaks == .* must be whole numbers"),
         ({"language_shares": (0.5,) * 5}, "language_shares == .* must be >= 0 and sum to 1"),
     ],
 )

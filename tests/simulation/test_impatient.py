@@ -104,6 +104,8 @@ def test_users_arrive_day_by_day_and_twins_are_equally_loyal() -> None:
 def test_numbers_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="users_per_day == 0"):
         ImpatientParameters(users_per_day=0)
+    with pytest.raises(InvalidInputError, match=r"shows == 2\.5, must be a whole number"):
+        ImpatientParameters(shows=2.5)
     with pytest.raises(InvalidInputError, match="shows_seed == -1, must be >= 0"):
         ImpatientParameters(shows_seed=-1)
 

@@ -241,7 +241,14 @@ def test_spacing_beats_sending_all_and_sending_nothing() -> None:
     ("change", "message"),
     [
         ({"candidates_per_day": 0.0}, "candidates_per_day == 0.0"),
-        ({"hour_of_day": (1.0,)}, "hour_of_day == .* must be 6 numbers >= 0, not all 0"),
+        ({"hour_of_day": (1.0,)}, "hour_of_day == .* must be 6 numbers"),
+        ({"hour_of_day": (float("nan"),) * 6}, "hour_of_day == .* must be finite numbers"),
+        (
+            {"candidates_per_day": 1e5},
+            r"candidates_per_day == .* must bring at most 700 in a step, not 2\.9",
+        ),
+        ({"visit_logit": float("nan")}, "visit_logit == nan, must be a finite number"),
+        ({"activeness_logit": (1.0,)}, r"activeness_logit == \(1.0,\), must be 2 numbers"),
         ({"day_of_week": (0.0,) * 7}, "day_of_week == .* must be 7 numbers >= 0, not all 0"),
         ({"life_hours": (2.0, 9.0)}, "life_hours == .* must be two numbers >= 4"),
         ({"sent_at_expiry": 1.5}, r"sent_at_expiry == 1.5, must be in \[0, 1\]"),

@@ -114,6 +114,15 @@ def test_files_are_the_same_every_time(small_world, tmp_path) -> None:
         log_decisions(small_world, HALF, out=tmp_path / "one", **options)
 
 
+def test_what_would_be_no_log_is_refused_before_anything_is_simulated(small_world) -> None:
+    for name in ("lift-rule", "@1", "a@", ""):
+        with pytest.raises(InvalidInputError, match=f"policy_name == '{name}', must be name@version"):
+            log_decisions(small_world, HALF, days=1, n_users=10, policy_name=name)
+    small_world.start = small_world.start.replace(tzinfo=None)
+    with pytest.raises(InvalidInputError, match="start == '2024-02-28T12:00:00', must have a time zone"):
+        log_decisions(small_world, HALF, days=1, n_users=10)
+
+
 def test_a_broken_run_leaves_nothing(small_world, tmp_path) -> None:
     class Breaks:
         def observation_probs(self, observation):

@@ -14,6 +14,7 @@ from homing.policies.artifact import load_policy
 from homing.simulation import (
     Mixture,
     plain_encoder,
+    score_policies,
     simulate,
     true_difference,
     true_value,
@@ -147,6 +148,9 @@ def test_oracles_see_the_world(small_world) -> None:
         ({"horizon_days": 0}, "horizon_days == 0, must be a whole number >= 1"),
         ({"n_users": 1}, "n_users == 1, must be a whole number >= 2"),
         ({"discount_per_day": 1.5}, r"discount_per_day == 1.5, must be in \(0, 1\]"),
+        ({"discount_per_day": "1"}, r"discount_per_day == '1', must be in \(0, 1\]"),
+        ({"seed": -1}, "seed == -1, must be a whole number >= 0"),
+        ({"seed": 2**63}, r"seed == 9223372036854775808, must be < 2\*\*63"),
     ],
 )
 def test_bounds(small_world, options, message) -> None:
@@ -166,11 +170,17 @@ def test_mistakes_are_named(small_world) -> None:
         out.value("cliked")
     with pytest.raises(UnknownNameError, match="Did you mean 'minutes'"):
         out.value(weights={"minute": 1.0})
+    with pytest.raises(InvalidInputError, match="weight of minutes == nan, must be a finite number"):
+        out.value(weights={"minutes": float("nan")})
+    with pytest.raises(UnknownNameError, match="Did you mean 'minutes'"):
+        score_policies(small_world, {"u": UniformPolicy()}, horizon_days=1, n_users=5, weights={"minute": 1.0})
     other = simulate(small_world, UniformPolicy(), horizon_days=1, n_users=5, seed=1)
     with pytest.raises(InvalidInputError, match="seed of the other rollout == 1, must be 0"):
         out.minus(other)
     with pytest.raises(InvalidInputError, match="must have action_probs, observation_probs or oracle_probs"):
         simulate(small_world, object(), horizon_days=1, n_users=5)
+    with pytest.raises(InvalidInputError, match=r"policy == .UniformPolicy., must be an object, not a class\. Write"):
+        simulate(small_world, UniformPolicy, horizon_days=1, n_users=5)
     with pytest.raises(InvalidInputError, match="shares == "):
         Mixture((UniformPolicy(),), (0.5,))
 

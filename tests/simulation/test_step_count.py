@@ -100,7 +100,11 @@ def test_what_was_sent_and_walked_is_seen() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"uncertainty": -1.0}, "uncertainty == -1.0, must be >= 0"),
+        ({"uncertainty": -1.0}, "uncertainty == -1.0, must be 0 or >= 1e-06"),
+        ({"uncertainty": 1e-200}, "uncertainty == 1e-200, must be 0 or >= 1e-06"),
+        ({"begin": (2.0, 0.1)}, r"begin == \(2.0, 0.1\), must be in \[0, 1\]"),
+        ({"generic_steps": float("nan")}, "generic_steps == nan, must be a finite number"),
+        ({"steps": (1.0,)}, r"steps == \(1.0,\), must be 2 numbers"),
         ({"habituation_rise": 1.2}, r"habituation_rise == 1.2, must be in \[0, 1\]"),
         ({"threshold": 0.0}, "threshold == 0.0"),
     ],

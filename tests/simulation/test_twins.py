@@ -81,6 +81,8 @@ def test_average_of_some(small_world) -> None:
         ([1, 2], [1], {}, "must be integers"),
         ([1], [1.0], {}, "must be integers"),
         ([1], [1], {"replicates": 0}, "replicates == 0, must be a whole number >= 1"),
+        ([1], [1], {"instead": 1.5}, "instead == 1.5, must be a whole number >= 0"),
+        ([1], [1], {"seed": -1}, "seed == -1, must be a whole number >= 0"),
     ],
 )
 def test_mistakes_are_named(small_world, user, action, options, message) -> None:
@@ -97,3 +99,5 @@ def test_intervals_need_more_than_one(small_world) -> None:
         effects.individual()
     with pytest.raises(SupportError, match="number of clusters == 1"):
         effects.average()
+    with pytest.raises(InvalidInputError, match=r"where == 'int64 \(1,\)', must be bool \(1,\), one for each pair"):
+        effects.average(where=[0])  # positions are no mask

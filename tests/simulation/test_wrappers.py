@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from homing.errors import InvalidInputError, UnknownNameError
-from homing.log import validate
+from homing.log import build_dataset, validate
 from homing.policies import UniformPolicy
 from homing.simulation import (
     Delayed,
@@ -18,9 +18,13 @@ from homing.simulation import (
     check_world,
     decider,
     log_decisions,
+    make_world,
     simulate,
 )
 from homing.simulation.acting import play
+from homing.simulation.messaging import LongTermRule
+from homing.simulation.messaging.rules import channels_of
+from homing.simulation.wrappers import innermost
 
 WRAPPERS = {
     "noisy": lambda w: Noisy(w, context={"streak": 0.5}, features={"novelty": 0.3}, value=0.2),
@@ -158,6 +162,62 @@ def test_drift_comes_at_its_day_and_goes_with_a_reset(small_world) -> None:
         Drifting(small_world, at_day=0, change=_other_catalogue).reset(10, 0)
 
 
+def test_wrappers_of_one_kind_have_draws_of_their_own() -> None:
+    """Deviations of 0.6 and 0.8 make 1.0 together: the same draws twice would make 1.4. With 4,000 users the standard
+    error of a deviation is 1.1 %, and that of a correlation 0.016."""
+    plain = make_world("linkedin")
+
+    def noisy(deviation: float):
+        return lambda world: Noisy(world, context={"activeness": deviation})
+
+    def noise(world: World) -> np.ndarray:
+        return (world.observation.context - innermost(world).observation.context)[:, 3]
+
+    def begun(world: World, seed: int = 0) -> np.ndarray:
+        world.reset(4_000, seed)
+        return noise(world)
+
+    drifting = Drifting(plain, at_day=0, change=noisy(0.6))
+    for twice in (
+        noisy(0.8)(noisy(0.6)(plain)), noisy(0.8)(drifting), Drifting(drifting, at_day=0, change=noisy(0.8))
+    ):  # fmt: skip
+        assert begun(twice).std() == pytest.approx(1.0, rel=0.05)
+    # What comes with a drift depends on the seed as all else does, and other chance is other chance for it too.
+    first, other = begun(drifting), begun(drifting, seed=1)
+    np.testing.assert_array_equal(first, begun(drifting))
+    for one in (other, begun(noisy(0.6)(plain)), noise(drifting.with_chance(5))):
+        assert abs(np.corrcoef(first, one)[0, 1]) < 0.08
+
+
+def test_delays_inside_of_each_other_are_independent(small_world) -> None:
+    """Two independent exponential delays of a day have a variance of 2 days²; one draw taken twice has 4. With some
+    600 clicks its relative error is sqrt(5 / 600) = 9 %."""
+    world = Delayed(Delayed(small_world, {"clicked": 24.0}), {"clicked": 24.0})
+    action = world.reset(3_000, 0).eligible[:, 1].astype(np.int64)
+    clicked, when = world.kinds.index("clicked"), []
+    for step in range(60):
+        events = world.step(action if step == 0 else np.zeros(len(world.observation), np.int64)).events
+        when.append(events.hours[(events.kind == clicked) & (events.step == 0)])
+    delays = np.concatenate(when) / 24.0  # clicks of one step come at much the same time
+    assert len(delays) > 500 and np.var(delays) == pytest.approx(2.0, rel=0.3)
+
+
+def test_a_wrapped_world_is_logged_as_the_one_inside() -> None:
+    """Its objectives, its product's policy, and rules that see the truth."""
+    world = make_world("messaging")
+    hard = Noisy(Delayed(Restricted(world, channel={"email"}), {"clicked": 3.0}), value=0.5)
+    log = log_decisions(hard, hard.behaviour_policy(), days=1, n_users=100)
+    data = build_dataset(log, hard.log_objectives)
+    assert data.objectives == world.objectives and validate(log).ok
+    run = simulate(hard, LongTermRule(), horizon_days=2, n_users=200)
+    assert run.sends.sum() > 0
+    with pytest.raises(InvalidInputError, match="must be a MessagingWorld"):
+        simulate(Noisy(make_world("linkedin")), LongTermRule(), horizon_days=1, n_users=10)
+    seen = hard.reset(200, 0)
+    channel = channels_of(seen.message)
+    assert (LongTermRule().oracle_probs(hard)[channel == 1] == 0).all()
+
+
 def _other_catalogue(world):
     from dataclasses import replace
 
@@ -175,6 +235,9 @@ def _other_catalogue(world):
         (lambda w: Delayed(w, {"click": 1.0}), UnknownNameError, "Did you mean 'clicked'"),
         (lambda w: Delayed(w, {"clicked": 0.0}), InvalidInputError, "clicked == 0.0, must be a finite number > 0"),
         (lambda w: Drifting(w, at_day=-1, change=lambda x: x), InvalidInputError, "at_day == -1, must be >= 0"),
+        (lambda w: Drifting(w, at_day=0, change=lambda x: None).reset(9, 0), InvalidInputError, "change == None, must"),
+        (lambda w: Restricted(w, channel="push"), InvalidInputError, "channel == 'push', must be a set of names"),
+        (lambda w: Noisy(w, value="much"), InvalidInputError, "deviation of value == 'much', must be a finite number"),
     ],
 )
 def test_mistakes_are_named(small_world, make, error, message) -> None:

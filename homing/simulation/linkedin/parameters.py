@@ -8,7 +8,9 @@ import numpy as np
 
 from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
+from homing.simulation.checks import check_numbers
 from homing.simulation.compiled import as_python
+from homing.simulation.draws import MOST_POISSON
 from homing.simulation.linkedin.kernel import STEP_HOURS, Numbers, visit_probability
 from homing.simulation.world import FloatArray, IntArray
 
@@ -47,12 +49,18 @@ class LinkedInParameters:
     badge_scale: float = 1.5
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name in ("candidates_per_day", "real_time_per_day", "badge_scale"):
             check_positive(name, getattr(self, name))
-        for name, length in (("hour_of_day", 6), ("day_of_week", 7)):
+        for name in ("hour_of_day", "day_of_week"):
             values = getattr(self, name)
-            if len(values) != length or min(values) < 0 or sum(values) <= 0:
-                raise InvalidInputError(describe(name, values, f"must be {length} numbers >= 0, not all 0"))
+            if min(values) < 0 or sum(values) <= 0:
+                raise InvalidInputError(describe(name, values, f"must be {len(values)} numbers >= 0, not all 0"))
+        for name in ("candidates_per_day", "real_time_per_day"):
+            most = getattr(self, name) * float(self.week_profile().max()) * STEP_HOURS / 24.0
+            if most > MOST_POISSON:
+                bound = f"must bring at most {MOST_POISSON:g} in a step, not {most:.4g}"
+                raise InvalidInputError(describe(name, getattr(self, name), bound))
         shortest, longest = self.life_hours
         if not STEP_HOURS <= shortest <= longest:
             raise InvalidInputError(

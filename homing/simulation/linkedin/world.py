@@ -11,6 +11,7 @@ from scipy import stats
 from homing.errors import InvalidInputError, describe
 from homing.log import SILENCE, Objectives
 from homing.simulation.base import ArrayWorld
+from homing.simulation.checks import parameters_of
 from homing.simulation.linkedin.kernel import CAPACITY, STEP_HOURS, STEPS_A_WEEK, advance_users, begin_users
 from homing.simulation.linkedin.parameters import LinkedInParameters, numbers
 from homing.simulation.world import (
@@ -100,7 +101,7 @@ class LinkedInWorld(ArrayWorld[LinkedInState]):
     )  # fmt: skip
 
     def __init__(self, parameters: LinkedInParameters | None = None, replicas: int = 1) -> None:
-        self.parameters = parameters or LinkedInParameters()
+        self.parameters = parameters_of(LinkedInParameters, parameters)
         if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
             raise InvalidInputError(describe("replicas", replicas, "must be a whole number >= 1"))
         self.replicas = replicas

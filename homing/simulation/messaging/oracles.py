@@ -13,6 +13,7 @@ from homing.simulation.messaging.responses import IN_APP
 from homing.simulation.messaging.rules import campaigns_of, channels_of, domains_of
 from homing.simulation.messaging.world import MessagingWorld
 from homing.simulation.world import FloatArray, IntArray, Observation, World
+from homing.simulation.wrappers import innermost
 
 #: What an early session makes of itself: habit brings sessions, which bring habit.
 AMPLIFICATION = 1.3
@@ -58,7 +59,7 @@ class LongTermRule:
     def advantages(self, world: World) -> FloatArray:
         """Advantages over silence (n, k); 0 for silence, -inf where not eligible."""
         at = _messaging(world)
-        p, w, seen, truth, users = at.parameters, at.weights, at.observation, at.truth(), _asked(at)
+        p, w, seen, truth, users = at.parameters, at.weights, world.observation, at.truth(), _asked(at)
         domain, channel = domains_of(seen.message), channels_of(seen.message)
         campaign = np.maximum(campaigns_of(seen.message), 0)
         click, worth, per_session = truth.click, truth.relevance, self.session_value(at)
@@ -139,9 +140,11 @@ def _asked(world: MessagingWorld) -> Any:
     return world.state[world.observation.user]
 
 
-def _messaging(world: object) -> MessagingWorld:
-    if not isinstance(world, MessagingWorld):
+def _messaging(world: World) -> MessagingWorld:
+    """The world with the truth, whatever is wrapped around it; its observation has the rows that are seen outside."""
+    inner: object = innermost(world)
+    if not isinstance(inner, MessagingWorld):
         raise InvalidInputError(
-            describe("world", type(world).__name__, "must be a MessagingWorld", "Its truth is read.")
+            describe("world", type(inner).__name__, "must be a MessagingWorld", "Its truth is read.")
         )
-    return world
+    return inner

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.simulation.checks import check_numbers
 
 #: Domain teams, each with a generator of opportunities.
 DOMAINS = ("new_release", "podcast", "live_event", "audiobook", "premium_offer")
@@ -219,6 +220,7 @@ class MessagingParameters:
         for name, over in lengths.items():
             if len(getattr(self, name)) != len(over):
                 raise InvalidInputError(describe(name, getattr(self, name), f"must be {len(over)} numbers: {over}"))
+        check_numbers(self, any_length=("zone_hours", "zone_shares"))
         for field in fields(self):
             value = getattr(self, field.name)
             numbers = value if isinstance(value, tuple) else (value,)

@@ -16,6 +16,7 @@ from homing.errors import InvalidInputError, describe
 from homing.log import SILENCE, Objectives
 from homing.simulation.acting import Mixture
 from homing.simulation.base import ArrayWorld
+from homing.simulation.checks import parameters_of
 from homing.simulation.messaging.dynamics import EVENT, KINDS, MOST_EVENTS, OBJECTIVES, Season, advance, decode
 from homing.simulation.messaging.opportunities import WARM_UP, refresh_all
 from homing.simulation.messaging.parameters import (
@@ -142,8 +143,8 @@ class MessagingWorld(ArrayWorld[Users]):
     ) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise InvalidInputError(describe("threads", threads, "must be a whole number >= 1"))
-        self.parameters = parameters or MessagingParameters()
-        self.drift = drift or Drift()
+        self.parameters = parameters_of(MessagingParameters, parameters)
+        self.drift = parameters_of(Drift, drift, "drift")
         self.threads = threads
         self.catalogue = _catalogue(recap=self.drift.new_campaign_day is not None)
         self._numbers = numbers(self.parameters)

@@ -267,6 +267,12 @@ def test_a_new_campaign_comes_on_its_day() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"click_logit == \(-3.0,\), must be 3 numbers: \('push', 'email'"):
         MessagingParameters(click_logit=(-3.0,))
+    with pytest.raises(InvalidInputError, match=r"click_fatigue == nan, must be a finite number\."):
+        MessagingParameters(click_fatigue=float("nan"))
+    with pytest.raises(
+        InvalidInputError, match=r"parameters == .*, must be MessagingParameters\. Name"
+    ):
+        MessagingWorld(parameters={"ios_share": 0.5})
     with pytest.raises(InvalidInputError, match=r"zone_shares == .*, must sum to 1\."):
         MessagingParameters(zone_shares=(0.5,) * 6)
     with pytest.raises(InvalidInputError, match=r"email_opt_in == 1.2, must be in \[0, 1\]\."):

@@ -1,0 +1,78 @@
+"""Checks of what worlds are made with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from homing.errors import InvalidInputError, describe
+
+P = TypeVar("P")
+
+
+def parameters_of(kind: type[P], given: object, name: str = "parameters") -> P:
+    """The parameters that were given, or the default ones for None.
+
+    Raises:
+        InvalidInputError: if they are of another kind.
+    """
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        step = f"Name what differs from the defaults: {kind.__name__}(NAME=VALUE)."
+        raise InvalidInputError(describe(name, given, f"must be {kind.__name__}", step))
+    return given
+
+
+def check_count(name: str, value: int, *, least: int = 1) -> int:
+    """Return a whole number >= `least`.
+
+    Raises:
+        InvalidInputError: if it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InvalidInputError(describe(name, value, f"must be a whole number >= {least}"))
+    return int(value)
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed of 0 … 2⁶³ − 1.
+
+    Raises:
+        InvalidInputError: if it is none.
+    """
+    if check_count("seed", seed, least=0) >= 2**63:
+        raise InvalidInputError(describe("seed", seed, "must be < 2**63"))
+    return int(seed)
+
+
+def check_numbers(parameters: Any, *, any_length: Collection[str] = ()) -> None:
+    """Check that parameters are finite numbers, whole ones where the defaults are, and as many as the defaults.
+
+    Args:
+        parameters: an instance of a dataclass with defaults.
+        any_length: tuples that may be longer or shorter.
+
+    Raises:
+        InvalidInputError: naming the first that is not.
+    """
+    for field in fields(parameters):
+        assert field.default is not MISSING
+        value = getattr(parameters, field.name)
+        several, whole = isinstance(field.default, tuple), field.default
+        if several:
+            whole = field.default[0]
+            count = len(field.default)
+            fits = isinstance(value, tuple | list) and (len(value) == count or field.name in any_length)
+            if not fits:
+                raise InvalidInputError(describe(field.name, value, f"must be {count} numbers"))
+        kinds: Any = int | np.integer if isinstance(whole, int) else int | float | np.number
+        word = "whole numbers" if isinstance(whole, int) else "finite numbers"
+        for number in value if several else (value,):
+            if isinstance(number, bool) or not isinstance(number, kinds) or not math.isfinite(number):
+                bound = f"must be {word}" if several else f"must be a {word[:-1]}"
+                raise InvalidInputError(describe(field.name, value, bound))

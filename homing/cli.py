@@ -27,7 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when all is well, 1 when the answer is no, 2 for a mistake in the call or its input."""
+    """Run one command; 0 when all is well, 1 when the answer is no, 2 for a mistake in the call or its input, 130 when it
+    was interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     args = build_parser().parse_args(argv)
     try:
@@ -39,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has had enough; what is still buffered must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        print("homing: interrupted", file=sys.stderr)
+        return 130  # as shells have it: 128 and the signal's number
+    except MemoryError as error:
+        step = "Ask for less at once: fewer users, or a smaller part of the log."
+        print(f"homing: {describe('memory', str(error), 'must suffice', step)}", file=sys.stderr)
+        return 2
     except OSError as error:
         step = "Check the path, its permissions and the space that is left."
         print(f"homing: {describe('file', error.filename, error.strerror or str(error), step)}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,19 @@ def test_what_the_system_refuses_is_one_sentence_too(tmp_path: Path, capsys: pyt
     name = "x" * 300  # longer than file systems allow
     assert main(["log", "validate", str(tmp_path / name)]) == 2
     assert capsys.readouterr().err.startswith(f"homing: file == '{tmp_path}")
+
+
+def test_more_than_memory_holds_is_one_sentence_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["world", "value", "linkedin", "--users", str(10**13), "--horizon-days", "1"]) == 2
+    assert "must suffice. Ask for less at once: fewer users" in capsys.readouterr().err
+
+
+def test_who_interrupts_sees_no_stack(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(args: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=interrupted)
+    monkeypatch.setattr("homing.cli.build_parser", lambda: parser)
+    assert main([]) == 130
+    assert capsys.readouterr().err == "homing: interrupted\n"

@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when all is well, 1 when the answer is no, 2 for a mistake in the call or its input, 130 when it
+    """Run one command; 0 when all is well, 1 when the answer is no, 2 for a mistake in the call or its input, 130 if it
     was interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     args = build_parser().parse_args(argv)

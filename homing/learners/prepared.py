@@ -72,7 +72,8 @@ class Prepared:
         gaps = Gaps.of(dataset, gone_after_days)
         ranges = Ranges.of(dataset, gaps)
         warnings = ranges.findings(dataset.objectives, importance, rewards=rewards)
-        warnings |= ranges.cut_off(dataset.objectives, dataset.reward[gaps.terminal])
+        if rewards:
+            warnings |= ranges.cut_off(dataset.objectives, dataset.reward[gaps.terminal])
         for name, text in warnings.items():
             logger.warning("%s: %s", name, text)
         held = validation_rows(dataset.user, validation_share, rng)

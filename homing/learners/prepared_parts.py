@@ -78,7 +78,8 @@ class PreparedParts:
         cut = [(seen.ends_at - last) / MICROSECONDS_PER_DAY <= gone for last in seen.last]
         ended = np.concatenate([reward[~each] for reward, each in zip(seen.last_reward, cut, strict=True)])
         warnings = seen.ranges.findings(parts.objectives, importance, rewards=rewards)
-        warnings |= seen.ranges.cut_off(parts.objectives, ended)
+        if rewards:
+            warnings |= seen.ranges.cut_off(parts.objectives, ended)
         for name, text in warnings.items():
             logger.warning("%s: %s", name, text)
         order = rng.permutation(count).tolist()

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from homing.engines import Engine, get_engine
+from homing.errors import InvalidInputError, describe
 from homing.learners.checkpoints import Checkpoints
 from homing.learners.feeds import Feed
 from homing.learners.network import Form, Network
@@ -152,9 +153,11 @@ def fit_members(
         key: what else tells this training from another, as JSON; asked for where checkpoints are kept.
 
     Raises:
-        InvalidInputError: if a member diverged before its first round ended.
+        InvalidInputError: if a member diverged before its first round ended, or the device is not there.
     """
     engine = get_engine(loop.engine)
+    if engine.here:
+        _check_present(loop.device)
     with _folders(loop, here=engine.here) as (checkpoints, scratch):
         kept = Checkpoints(checkpoints, _digest(loop, form, members, seed, key)) if checkpoints else None
         work = partial(
@@ -163,6 +166,14 @@ def fit_members(
         )  # fmt: skip
         best, progress = engine.together(work, workers=loop.workers, gpus=loop.device != "cpu", folder=scratch)
     return Fitted(Network(form, torch.from_numpy(best.copy())), progress.best_step, progress.step, progress.history)
+
+
+def _check_present(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without
+        step = f"Take 'cpu', or a machine that has it ({str(error).splitlines()[0]})"
+        raise InvalidInputError(describe("device", device, "must be there", step)) from error
 
 
 @contextmanager

@@ -159,6 +159,21 @@ def test_a_wrong_setting_is_refused_before_a_log_is_read(name, params, message):
         make(name, **params)
 
 
+def test_a_device_that_is_not_there_is_said_to_be_missing():
+    with pytest.raises(HomingError, match=r"device == 'cuda:63', must be there\. Take 'cpu', or a machine that has it"):
+        make("cql", device="cuda:63").fit(log(np.random.default_rng(4)), rng=np.random.default_rng(5))
+
+
+def test_cloning_does_not_speak_of_rewards_that_it_does_not_read():
+    """Users who churn decide no more: of that nothing is learnt by those who read it."""
+    data = log(np.random.default_rng(4))
+    churned = replace(data, reward=np.stack([data.reward[:, 0], (data.next < 0).astype(float)], axis=1), next=None)
+    for name, told in (("cql", True), ("behaviour-cloning", False)):
+        learner = learner_of(name)
+        learner.fit(churned, rng=np.random.default_rng(5))
+        assert ("rewards-cut-off" in learner.report["warnings"]) is told
+
+
 def test_numbers_of_numpy_are_numbers():
     """Settings and weights out of an array."""
     data = log(np.random.default_rng(4))

@@ -84,12 +84,18 @@ def objective_weights(
 
     Raises:
         UnknownNameError: for the name of no objective.
-        InvalidInputError: if a weight is not finite, or all are 0.
+        InvalidInputError: if a weight is not finite, or all are 0; or where there is no dataset to weigh.
     """
+    if not hasattr(dataset, "objectives"):
+        step = "Build one of a log: homing.log.build_dataset(log, objectives)."
+        raise InvalidInputError(describe("dataset", type(dataset).__name__, "must be a LoggedDataset", step))
     if weights is None:
         scale = dataset.reward.std(axis=0) if isinstance(dataset, LoggedDataset) else np.array(dataset.reward_std)
         sign = [-1.0 if (directions or {}).get(name) == "minimize" else 1.0 for name in dataset.objectives]
         return np.array(sign) / np.where(scale > 0, scale, 1.0)
+    if not hasattr(weights, "items"):
+        step = f"Write {{{dataset.objectives[0]!r}: 1.0}}, say."
+        raise InvalidInputError(describe("weights", weights, "must be a mapping of objectives to numbers", step))
     for name in weights:
         if name not in dataset.objectives:
             raise unknown_name("weight of objective", name, dataset.objectives)

@@ -42,12 +42,19 @@ def check_features(context: ArrayLike, candidates: ArrayLike) -> tuple[NDArray[n
     Raises:
         InvalidInputError: if they do not.
     """
-    x, c = np.asarray(context, dtype=np.float32), np.asarray(candidates, dtype=np.float32)
+    x, c = (_numbers(name, array) for name, array in (("context", context), ("candidates", candidates)))
     if x.ndim != 2:
         raise InvalidInputError(describe("context.shape", x.shape, "must be (n, d)"))
     if c.ndim != 3 or len(c) != len(x):
         raise InvalidInputError(describe("candidates.shape", c.shape, f"must be ({len(x)}, k, c)"))
     return x, c
+
+
+def _numbers(name: str, array: ArrayLike) -> NDArray[np.float32]:
+    try:
+        return np.asarray(array, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(describe(f"{name}.dtype", str(np.asarray(array).dtype), "must be numbers")) from error
 
 
 def check_widths(context: NDArray[np.float32], candidates: NDArray[np.float32], d: int, c: int) -> None:
@@ -76,7 +83,10 @@ def resolve_weights(weights: ArrayLike | None, default: NDArray[np.float64]) -> 
     """
     if weights is None:
         return default
-    out = np.asarray(weights, dtype=np.float64)
+    try:
+        out = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(describe("weights", weights, "must be numbers, one per objective")) from error
     if out.shape != default.shape:
         raise InvalidInputError(describe("weights.shape", out.shape, f"must be {default.shape}, one per objective"))
     if not np.isfinite(out).all():

@@ -174,6 +174,16 @@ def test_cloning_does_not_speak_of_rewards_that_it_does_not_read():
         assert ("rewards-cut-off" in learner.report["warnings"]) is told
 
 
+def test_what_is_no_dataset_and_what_are_no_weights():
+    data = log(np.random.default_rng(4))
+    with pytest.raises(HomingError, match=r"dataset == 'dict', must be a LoggedDataset\. Build one of a log"):
+        make("linear").fit({}, rng=np.random.default_rng(5))
+    with pytest.raises(
+        HomingError, match=r"weights == \[1.0, 2.0\], must be a mapping .*\. Write {'session': 1.0}, say"
+    ):
+        make("linear").fit(data, weights=[1.0, 2.0], rng=np.random.default_rng(5))
+
+
 def test_numbers_of_numpy_are_numbers():
     """Settings and weights out of an array."""
     data = log(np.random.default_rng(4))

@@ -85,8 +85,12 @@ def test_nothing_eligible_is_refused(name, instances, decisions) -> None:
 @pytest.mark.parametrize("name", sorted(set(type_names()) - BLIND))
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [([1.0], r"weights.shape == \(1,\), must be \(2,\)"), ([1.0, np.nan], "weights == .* must be finite")],
-    ids=["length", "nan"],
+    [
+        ([1.0], r"weights.shape == \(1,\), must be \(2,\)"),
+        ([1.0, np.nan], "weights == .* must be finite"),
+        (["a", "b"], "weights == .* must be numbers, one per objective"),
+    ],
+    ids=["length", "nan", "text"],
 )
 def test_wrong_weights_are_refused(name, instances, decisions, weights, message) -> None:
     with pytest.raises(InvalidInputError, match=message):

@@ -143,6 +143,8 @@ def test_shapes_that_disagree_are_refused() -> None:
         UniformPolicy().action_probs(np.zeros((2, 1)), np.zeros((2, 3, 1)), np.ones((2, 4), bool))
     with pytest.raises(InvalidInputError, match=r"context.shape == \(2,\), must be \(n, d\)"):
         UniformPolicy().action_probs(np.zeros(2), np.zeros((2, 3, 1)), np.ones((2, 3), bool))
+    with pytest.raises(InvalidInputError, match=r"context\.dtype == '<U1', must be numbers"):
+        UniformPolicy().action_probs([["a"]], np.zeros((1, 3, 1)), np.ones((1, 3), bool))
 
 
 def test_bilinear_scores_by_loops(rng) -> None:

@@ -86,6 +86,9 @@ def run(settings: Settings) -> None:
 
 def _start_ray(folder: str, attempts: int = 3) -> None:
     """Start a Ray of our own, again when its node was not up within Ray's fixed 30 seconds (a busy machine)."""
+    # The thread of Ray's OpenTelemetry outlives `ray.shutdown` where Ray is started again, and may bring the process
+    # down as it ends. The service's own metrics are at /metrics.
+    os.environ.setdefault("RAY_enable_open_telemetry", "0")
     for attempt in range(attempts):
         try:
             ray.init(

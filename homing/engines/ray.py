@@ -167,6 +167,8 @@ def _ray() -> Any:
 
 def _connect(ray: Any) -> None:
     if not ray.is_initialized():
-        # A cluster that is started for us alone reports to nobody.
+        # A cluster that is started for us alone reports to nobody. Nor by OpenTelemetry: its thread outlives
+        # `ray.shutdown` where Ray is started again, and may bring the process down as it ends.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_enable_open_telemetry", "0")
         ray.init(include_dashboard=False, log_to_driver=False)

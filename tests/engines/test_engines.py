@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -160,3 +161,39 @@ def test_the_contract_holds_on_ray_and_numbers_are_the_same(tmp_path: Path, rng:
     far = DecisionLog(*(blocks(each) for each in read))
     there = write_parts(far, world.log_objectives, tmp_path / "there", encoder=here.encoder, engine=OnRay(shares=2))
     assert there.fingerprint == here.fingerprint and there.join == here.join
+
+
+TWICE = """
+from pathlib import Path
+
+
+def unnamed():
+    names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    return names.count(Path("/proc/self/comm").read_text())
+
+
+import ray
+
+from homing.engines.ray import OnRay
+
+print(unnamed())
+for _ in range(2):
+    OnRay(1).map_reduce([1], lambda item, shares: [item], lambda one, other: one, lambda piece: piece)
+    ray.shutdown()
+    print(unnamed())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_ray_that_is_started_again_leaves_no_thread_behind(tmp_path: Path) -> None:
+    """One that exported metrics outlived `ray.shutdown`, and now and then fell at the exit over what was gone by then.
+
+    Ray names its threads, but for those of the telemetry that it takes in.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["1", "1", "1"]), done.stderr[-2000:]

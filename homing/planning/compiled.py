@@ -41,8 +41,10 @@ def _sources() -> tuple[tuple[str, int, int], ...]:
 
 
 _COMPILED = (
+    "cells",
     "deviation",
     "layout",
+    "nearest",
     "option_passes",
     "options",
     "repair",

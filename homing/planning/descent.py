@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from homing.planning.layout import FloatArray, Rows
-from homing.planning.newton import Interval, Minimum, minimise
-from homing.planning.options import Options, close, narrow
-from homing.planning.threads import Pool
+from homing.planning.newton import Dual, Interval, Minimum, minimise
+from homing.planning.options import Options, close
 
 #: Deviation of use from its bound that is taken for none, in messages.
 _TOLERANCE = 0.05
@@ -20,7 +19,7 @@ _TOLERANCE = 0.05
 _SHRINK = 8.0
 _REACH = 4.0
 #: Steps of Newton at one γ; and of many users before the first are settled.
-_STEPS, _ROUGH = 40, 3
+_STEPS, _ROUGH = 40, 2
 #: Passes that these take at most where γ is large enough; and how much larger it may get.
 _HARD, _LARGER = 8, 512.0
 #: Open users who are moved one by one at the end, at least.
@@ -54,15 +53,12 @@ class Finished:
 
 
 def descend(
-    options: Options,
-    rows: Rows,
-    floor: FloatArray,
-    ceiling: FloatArray,
+    dual: Dual,
     price: FloatArray,
     whole: Interval,
-    scale: FloatArray,
     gamma: float,
-    pool: Pool,
+    finer: float,
+    reach: FloatArray,
     *,
     last: float,
     enough: float,
@@ -75,80 +71,71 @@ def descend(
 
     Args:
         whole: where prices may be.
-        gamma: the first one, in units of value.
-        pool: threads that pass over options.
+        gamma: of the first steps for many users, in units of value: where more are near a switch, these lead farther.
+        finer: the first one with which all is found out.
+        reach: (m,) how far prices may be off.
         last: γ at which to stop in any case.
         enough: gap at which to stop, in units of value.
         loose: a step that promises less of the dual is not taken, in the same units.
     """
-    passes = 0
-    bench = options
-    wider: list[tuple[Options, Options, FloatArray, FloatArray, Interval, FloatArray]] = []
-    within = whole
-    reach = _REACH
+    passes, rows, bench = 0, dual.rows, dual.options
+    wider: list[tuple[Dual, Options, Interval, FloatArray]] = []
+    within, steps = whole, reach
+    around = _REACH
     before: tuple[float, FloatArray] | None = None
     curve: FloatArray | None = None
-    least, tie = max(last, 1e-9 * gamma), 1e-4 * gamma
+    least, tie, hardest = max(last, 1e-9 * finer), 1e-4 * finer, _LARGER * gamma
     fixed = np.zeros((1 + rows.n_costs, rows.n_cells))
-    rough, first = last == 0.0 and len(options) > 4 * _BENCH, gamma
+    rough = last == 0.0 and len(bench) > 4 * _BENCH
+    gamma = gamma if rough else finer
     while True:
-        most = _ROUGH if rough else _STEPS
-        minimum = minimise(options, rows, floor, ceiling, price, within, scale, gamma, _TOLERANCE, pool, loose, most)
+        most, ends = _ROUGH if rough else _STEPS, {"enough": enough, "loose": loose}
+        minimum = minimise(dual, price, within, gamma, steps, _TOLERANCE, most=most, blind=rough, **ends)
         passes += minimum.passes
         price = minimum.price
-        if rough and minimum.passes > _HARD and gamma < _LARGER * first:  # where many values are tied
-            gamma *= _SHRINK
+        if rough and minimum.passes > _HARD and gamma < hardest:  # where many values are tied
+            gamma, finer = gamma * _SHRINK, finer * _SHRINK
             continue
         curve = minimum.curve if curve is None else curve
         if wider and within.stops(price, whole):
-            options, bench, floor, ceiling, within, fixed = wider.pop()
-            reach *= 2.0
+            dual, bench, within, fixed = wider.pop()
+            around, steps = 2.0 * around, reach
             continue
         if not rough and (minimum.gap <= enough or gamma <= least):
-            return _finished(options, bench, rows, minimum, curve, fixed, 2.0 * gamma, passes)
+            done = Finished(price, minimum, curve, fixed + minimum.counted, dual.options, bench, passes, price)
+            return done if last > 0.0 else _shortened(done, rows, 2.0 * gamma)  # nobody of a sample is moved
         if before is not None:
             # While nobody's set of options changes, prices are linear in γ: where they would be at γ = 0.
             ahead = whole.clip(price + (price - before[1]) * gamma / (before[0] - gamma))
             ahead = np.where(ahead * price < 0.0, 0.0, ahead)
             passes += 1
-            if _gap(options, rows, floor, ceiling, ahead, minimum) <= enough:
-                return Finished(ahead, minimum, curve, fixed + minimum.counted, options, bench, passes, ahead)
+            if _gap(dual, ahead, minimum) <= enough:
+                return Finished(ahead, minimum, curve, fixed + minimum.counted, dual.options, bench, passes, ahead)
         before = None if rough else (gamma, price)
-        wider.append((options, bench, floor, ceiling, within, fixed))
-        within = whole.around(price, reach * gamma / scale)
-        counted, options = narrow(options, rows, within.low, within.high)
-        use = rows.usage(counted)
-        floor, ceiling, fixed = floor - use, ceiling - use, fixed + counted
+        wider.append((dual, bench, within, fixed))
+        gamma = finer if rough else gamma
+        near = around * gamma / dual.scale
+        within, steps = whole.around(price, near), np.minimum(reach, near)
+        counted, dual = dual.narrowed(within)
+        fixed = fixed + counted
         # Ties are kept on the bench: the last digits of prices break them, and moving them costs nothing.
-        if gamma > tie and (len(options) >= _BENCH or len(bench) > 4 * _BENCH):
-            bench = options = options.restarted()
+        if gamma > tie and (len(dual.options) >= _BENCH or len(bench) > 4 * _BENCH):
+            bench = dual.options.restarted()
+            dual = replace(dual, options=bench)
         gamma, rough = gamma if rough else gamma / _SHRINK, False
 
 
-def _finished(
-    options: Options,
-    bench: Options,
-    rows: Rows,
-    minimum: Minimum,
-    curve: FloatArray,
-    fixed: FloatArray,
-    near: float,
-    passes: int,
-) -> Finished:
-    """The end; of a bench that is too long, users stay for whom something else is worth nearly as much as the best."""
-    counted = fixed + minimum.counted
-    if options is bench and len(bench) > _BENCH:
-        options = close(bench, rows.tables(minimum.price), near)
-        minimum = replace(minimum, weight=minimum.weight[options.among(np.arange(len(options.value)))])
-        options = bench = options.restarted()
-    return Finished(minimum.price, minimum, curve, counted, options, bench, passes, minimum.price)
+def _shortened(done: Finished, rows: Rows, near: float) -> Finished:
+    """Of a bench that is too long, users stay for whom something else is worth nearly as much as the best."""
+    if done.options is not done.bench or len(done.bench) <= _BENCH:
+        return done
+    options = close(done.bench, rows.tables(done.price), near)
+    minimum = replace(done.minimum, weight=done.minimum.weight[options.among(np.arange(len(options.value)))])
+    bench = options.restarted()
+    return replace(done, minimum=minimum, options=bench, bench=bench)
 
 
-def _gap(
-    options: Options, rows: Rows, floor: FloatArray, ceiling: FloatArray, price: FloatArray, minimum: Minimum
-) -> float:
+def _gap(dual: Dual, price: FloatArray, minimum: Minimum) -> float:
     """By how much the dual at some prices lies above the value of the weights of a minimum."""
-    total = float(options.best(rows.tables(price))[1].sum())
-    up, down = price > 0.0, price < 0.0
-    total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
-    return total - float(minimum.weight @ options.value)
+    best = float(dual.options.best(dual.rows.tables(price))[1].sum())
+    return best + dual.of_limits(price) - float(minimum.weight @ dual.options.value)

@@ -15,35 +15,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
+from homing.planning.cells import cells_of
 from homing.planning.compiled import compiled
 from homing.planning.problem import PlanningProblem, stacked
-from homing.planning.threads import Here, Pool
+from homing.planning.threads import Pool
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 MOST_CELLS = 2**22
-#: Candidates whose cells are made at once.
-_PIECE = 2**19
 #: Candidates that tell what is typical.
 _SOME = 100_000
 
 
 @compiled
-def add_codes(
-    cell: Any, held: Any, code: Any, top: Any, stride: Any, other: Any, other_top: Any, other_stride: Any
-) -> Any:
-    """cell = held · cell + min(code, top) · stride + the same of another column, row by row."""
-    for i in range(cell.shape[0]):
-        cell[i] = cell[i] * held + min(code[i], top) * stride + min(other[i], other_top) * other_stride
+def add_prices(start: Any, row: Any, kind: Any, prices: Any, out: Any) -> Any:
+    """Add prices (m,) to out (1 + K, cells) at the cells that rows count, under what they count."""
+    for c in range(start.shape[0] - 1):
+        for e in range(start[c], start[c + 1]):
+            out[kind[row[e]], c] += prices[row[e]]
 
 
 @compiled
-def add_segments(cell: Any, offsets: Any, code: Any, top: Any, stride: Any) -> Any:
-    """The same for a code of the user."""
-    for u in range(offsets.shape[0] - 1):
-        more = min(code[u], top) * stride
-        for i in range(offsets[u], offsets[u + 1]):
-            cell[i] += more
+def add_usage(start: Any, row: Any, kind: Any, counted: Any, out: Any) -> Any:
+    """Add to out (m,) what rows count of (1 + K, cells)."""
+    for c in range(start.shape[0] - 1):
+        for e in range(start[c], start[c + 1]):
+            out[row[e]] += counted[kind[row[e]], c]
+
+
+@compiled
+def find_largest(start: Any, row: Any, kind: Any, tables: Any, out: Any) -> Any:
+    """Raise out (m,) to the largest that rows count of (1 + K, cells)."""
+    for c in range(start.shape[0] - 1):
+        for e in range(start[c], start[c + 1]):
+            out[row[e]] = max(out[row[e]], tables[kind[row[e]], c])
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +84,23 @@ class Rows:
         """Cells, that of no message among them."""
         return len(self.start) - 1
 
-    @cached_property
-    def place(self) -> IntArray:
-        """(entries,) where in a flat table (1 + K, cells) each entry belongs."""
-        return self.cost[self.row] * self.n_cells + np.repeat(np.arange(self.n_cells), np.diff(self.start))
-
     def tables(self, prices: FloatArray) -> FloatArray:
         """What prices (m,) take off a message and off a unit of each cost, by cell (1 + K, cells)."""
-        shape = (1 + self.n_costs, self.n_cells)
-        flat = np.bincount(self.place, weights=prices[self.row], minlength=shape[0] * shape[1])
-        return flat.astype(np.float64, copy=False).reshape(shape)
+        out = np.zeros((1 + self.n_costs, self.n_cells))
+        add_prices(self.start, self.row, self.cost, prices, out)
+        return out
 
     def usage(self, counted: FloatArray) -> FloatArray:
         """Units of each row (m,) from messages and costs by cell (1 + K, cells)."""
-        weights = counted.ravel()[self.place]
-        return np.bincount(self.row, weights=weights, minlength=len(self)).astype(np.float64, copy=False)
+        out = np.zeros(len(self))
+        add_usage(self.start, self.row, self.cost, counted, out)
+        return out
+
+    def largest(self, tables: FloatArray) -> FloatArray:
+        """The largest entry (m,) of tables (1 + K, cells), none below 0, at which the price of each row counts."""
+        out = np.zeros(len(self))
+        find_largest(self.start, self.row, self.cost, tables, out)
+        return out
 
     def bound(self, prices: FloatArray) -> float:
         """What the limits themselves are worth at these prices: Σ p⁺ · ceiling − p⁻ · floor."""
@@ -190,7 +197,7 @@ def _laid_out(problem: PlanningProblem, pool: Pool | None) -> Layout:
     return Layout(
         offsets=problem.offsets,
         value=problem.value,
-        cell=_cells(problem, tops, strides, cells, pool),
+        cell=cells_of(problem, tops, strides, cells, pool),
         costs=stacked(costs, n),
         hour=problem.codes["hour"].astype(np.int32) if several and problem.min_gap_hours else np.empty(0, np.int32),
         group=np.stack([problem.codes[c].astype(np.int32) for c in problem.exclusive])
@@ -205,40 +212,6 @@ def _laid_out(problem: PlanningProblem, pool: Pool | None) -> Layout:
 
 def _mean(column: NDArray[np.float32]) -> float:
     return float(column.mean(dtype=np.float64)) if len(column) else 1.0
-
-
-def _cells(
-    problem: PlanningProblem,
-    tops: dict[str, int],
-    strides: dict[str, int],
-    cells: int,
-    pool: Pool | None,
-) -> NDArray[Any]:
-    """Cell of each candidate (N,), two columns in one pass over a piece."""
-    n = problem.n_candidates
-    kind = np.dtype(np.uint8 if cells < 2**8 else np.uint16 if cells < 2**16 else np.uint32)
-    cell = np.empty(n, dtype=kind)
-    columns = [
-        (problem.codes[column], kind.type(top), kind.type(strides[column]))
-        for column, top in tops.items()
-        if column in problem.codes
-    ]
-    if not columns:
-        cell[:] = 0
-    if len(columns) % 2:
-        columns.append((*columns[-1][:2], kind.type(0)))
-
-    def fill(begin: int) -> None:
-        piece = slice(begin, begin + _PIECE)
-        for c in range(0, len(columns), 2):
-            (code, *of_code), (other, *of_other) = columns[c : c + 2]
-            add_codes(cell[piece], kind.type(c > 0), code[piece], *of_code, other[piece], *of_other)
-
-    list((pool or Here()).map(fill, range(0, n, _PIECE)))
-    for column, top in tops.items():
-        if column in problem.segments:
-            add_segments(cell, problem.offsets, problem.segments[column], kind.type(top), kind.type(strides[column]))
-    return cell
 
 
 def _rows(

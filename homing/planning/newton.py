@@ -9,12 +9,12 @@ Meyer 1979, "Nonlinear perturbation of linear programs").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from homing.planning.layout import FloatArray, Rows
-from homing.planning.options import Options
+from homing.planning.options import Options, narrow
 from homing.planning.smoothing import mirror, smoothed
 from homing.planning.threads import Pool
 
@@ -23,6 +23,10 @@ _BLOCK = 2**14
 #: Damping up to which a step promises about what there is to win.
 _FREE = 1e-6
 _SEARCHES = 24
+#: How far prices may at least be off, in γ.
+_LEAST = 4.0
+#: Steps that go farther than so many times what prices may be off are damped before they are tried, up to a damping.
+_FAR, _FREE_OF_SIZE = 4.0, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,37 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
+class Dual:
+    """The dual of some users' options.
+
+    Attributes:
+        options: of the users.
+        rows: the limits.
+        floor, ceiling: (m,) units that are left for them.
+        scale: (m,) units that one message typically uses of each row.
+        pool: threads that pass over options.
+    """
+
+    options: Options
+    rows: Rows
+    floor: FloatArray
+    ceiling: FloatArray
+    scale: FloatArray
+    pool: Pool
+
+    def of_limits(self, price: FloatArray) -> float:
+        """What the limits themselves are worth at prices: Σ p⁺ · ceiling − p⁻ · floor."""
+        up, down = price > 0.0, price < 0.0
+        return float(price[up] @ self.ceiling[up] + price[down] @ self.floor[down])
+
+    def narrowed(self, within: Interval) -> tuple[FloatArray, Dual]:
+        """Messages and costs by cell (1 + K, cells) of users whose option no price in an interval changes; the rest."""
+        counted, options = narrow(self.options, self.rows, within.low, within.high)
+        use = self.rows.usage(counted)
+        return counted, replace(self, options=options, floor=self.floor - use, ceiling=self.ceiling - use)
+
+
+@dataclass(frozen=True, eq=False)
 class Minimum:
     """Prices that minimise the smoothed dual, and what they imply.
 
@@ -70,59 +105,65 @@ class Minimum:
 
 
 def minimise(
-    options: Options,
-    rows: Rows,
-    floor: FloatArray,
-    ceiling: FloatArray,
+    dual: Dual,
     price: FloatArray,
     within: Interval,
-    scale: FloatArray,
     gamma: float,
+    reach: FloatArray,
     tolerance: float,
-    pool: Pool,
+    *,
+    enough: float,
     loose: float,
     most: int,
+    blind: bool,
 ) -> Minimum:
     """Minimise the dual, smoothed by γ, over prices in an interval.
 
     Args:
-        options: of the open users.
-        rows: the limits.
-        floor, ceiling: (m,) units that are left for them.
         price: (m,) where to begin.
         within: where prices may be.
-        scale: (m,) units that one message typically uses of each row.
         gamma: γ, in units of value.
+        reach: (m,) how far prices may be off: what few users near a switch say of the curvature is believed so far.
         tolerance: largest deviation of use from its bound that is taken for none, in messages.
-        pool: threads that pass over options.
-        loose: a step that promises less of the dual, in units of value, is not taken: prices are good enough.
+        enough: gap at which to stop, in units of value, where no price at zero wants to move.
+        loose: a step that promises less of the dual, in the same units, is not taken: prices are good enough.
         most: steps.
+        blind: whether the last of them is taken without a look at where it leads: all but the price is then what it was
+            before.
     """
     m = len(price)
-    weight, spare, worth = (np.empty(len(options.value)) for _ in range(3))
-    point = _evaluate(options, rows, floor, ceiling, within.clip(price), gamma, weight, worth, pool)
-    damping, passes = 1e-10, 1
-    for _ in range(most):
-        slope, moving = _slopes(point, floor, ceiling, within)
+    weight, spare, worth = (np.empty(len(dual.options.value)) for _ in range(3))
+    point, scale = _evaluate(dual, within.clip(price), gamma, weight, worth), dual.scale
+    damping, passes, reach = 1e-10, 1, np.maximum(reach, _LEAST * gamma / scale)
+    for turn in range(most):
+        slope, moving = _slopes(dual, point, within)
         if not moving.any() or np.all(np.abs(slope[moving]) <= tolerance * scale[moving]):
             break
-        better = None
+        if point.lost <= enough and not moving[point.price == 0.0].any():
+            break
+        better, radius = None, reach
         for _ in range(_SEARCHES):
             step = np.zeros(m)
-            step[moving] = _newton_step(point.curve, slope, moving, scale, damping, gamma)
+            step[moving] = _newton_step(point.curve, slope, moving, scale, damping, gamma, radius)
+            if damping < _FREE_OF_SIZE and np.any(np.abs(step) > _FAR * reach):  # not worth a pass
+                damping = max(damping * 30.0, 1e-8)
+                continue
             moved = within.clip(point.price + step)
             start = np.where(point.price != 0.0, point.price, -slope)  # the side on which a price at zero may move
             moved = np.where(moved * start < 0.0, 0.0, moved)
             promised = float(slope @ (moved - point.price))
             if -loose < promised < 0.0 and damping <= _FREE:
                 break
-            trial = _evaluate(options, rows, floor, ceiling, moved, gamma, spare, worth, pool)
+            if blind and turn == most - 1:
+                return Minimum(moved, point.counted, point.curve, point.weight, point.lost, passes)
+            trial = _evaluate(dual, moved, gamma, spare, worth)
             passes += 1
             if trial.dual <= point.dual + 1e-4 * min(promised, 0.0) and not np.array_equal(moved, point.price):
                 better = trial
-                damping = max(damping / 10.0, 1e-10)
+                damping = max(damping / 100.0, 1e-10)
                 break
             damping = max(damping * 30.0, 1e-8)
+            radius = _shortened(radius, moved - point.price, slope, _slopes(dual, trial, within)[0])
         if better is None:
             break
         spare, point = point.weight, better
@@ -140,17 +181,8 @@ class _Point:
     lost: float
 
 
-def _evaluate(
-    options: Options,
-    rows: Rows,
-    floor: FloatArray,
-    ceiling: FloatArray,
-    price: FloatArray,
-    gamma: float,
-    weight: FloatArray,
-    worth: FloatArray,
-    pool: Pool,
-) -> _Point:
+def _evaluate(dual: Dual, price: FloatArray, gamma: float, weight: FloatArray, worth: FloatArray) -> _Point:
+    options, rows = dual.options, dual.rows
     m, table = len(price), rows.tables(price)
     shape = table.shape
 
@@ -160,22 +192,22 @@ def _evaluate(
         return *smoothed(*options.columns, *some), counted, curve
 
     begins = range(0, max(1, len(options)), _BLOCK)
-    parts = [visit(0)] if len(begins) == 1 else list(pool.map(visit, begins))
+    parts = [visit(0)] if len(begins) == 1 else list(dual.pool.map(visit, begins))
     total, lost, counted, curve = parts[0]
     for more in parts[1:]:
         total, lost, counted, curve = total + more[0], lost + more[1], counted + more[2], curve + more[3]
     mirror(curve)
     use = rows.usage(counted)
     up, down = price > 0.0, price < 0.0
-    total += float(price[up] @ ceiling[up] + price[down] @ floor[down])
-    lost += float(np.abs(price[up] * (ceiling - use)[up]).sum() + np.abs(price[down] * (floor - use)[down]).sum())
-    return _Point(price, total, counted, use, curve, weight, lost)
+    lost += float(np.abs(price[up] * (dual.ceiling - use)[up]).sum())
+    lost += float(np.abs(price[down] * (dual.floor - use)[down]).sum())
+    return _Point(price, total + dual.of_limits(price), counted, use, curve, weight, lost)
 
 
-def _slopes(point: _Point, floor: FloatArray, ceiling: FloatArray, within: Interval) -> tuple[FloatArray, FloatArray]:
+def _slopes(dual: Dual, point: _Point, within: Interval) -> tuple[FloatArray, FloatArray]:
     """Derivative by each price on the side where it falls, and which prices are free to move that way."""
     price = point.price
-    upward, downward = ceiling - point.use, floor - point.use
+    upward, downward = dual.ceiling - point.use, dual.floor - point.use
     slope = np.where(price > 0.0, upward, np.where(price < 0.0, downward, 0.0))
     at_zero = price == 0.0
     slope = np.where(at_zero & (upward < 0.0), upward, slope)
@@ -184,8 +216,20 @@ def _slopes(point: _Point, floor: FloatArray, ceiling: FloatArray, within: Inter
     return np.where(moving, slope, 0.0), moving
 
 
+def _shortened(reach: FloatArray, step: FloatArray, slope: FloatArray, beyond: FloatArray) -> FloatArray:
+    """How far prices may go where a step went too far: to where a line through both slopes is zero."""
+    over = (slope * beyond < 0.0) & (step != 0.0)
+    return np.where(over, np.abs(step * slope) / np.where(over, np.abs(slope - beyond), 1.0), reach)
+
+
 def _newton_step(
-    curve: FloatArray, slope: FloatArray, moving: FloatArray, scale: FloatArray, damping: float, gamma: float
+    curve: FloatArray,
+    slope: FloatArray,
+    moving: FloatArray,
+    scale: FloatArray,
+    damping: float,
+    gamma: float,
+    reach: FloatArray,
 ) -> FloatArray:
     """The damped Newton step in units in which one message counts alike in every row."""
     unit = scale[moving]
@@ -193,8 +237,8 @@ def _newton_step(
     right = slope[moving] / unit
     diagonal = matrix.diagonal()
     typical = max(float(diagonal.max(initial=0.0)), 1.0 / gamma)
-    # Where nobody is near a switch there is no curvature: a step of at most 4 γ towards where somebody is.
-    flat = np.where(diagonal < 1e-3 / gamma, np.abs(right) / (4.0 * gamma), 0.0)
+    # Where hardly anybody is near a switch there is little curvature: a step towards where somebody is.
+    flat = np.maximum(np.abs(right) / (reach[moving] * unit) - diagonal, 0.0)
     matrix = matrix + np.diag(damping * typical + flat)
     step: FloatArray = -np.linalg.solve(matrix, right) / unit
     return step

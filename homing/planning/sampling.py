@@ -8,7 +8,7 @@ import numpy as np
 
 from homing.planning.compiled import compiled
 from homing.planning.layout import IntArray
-from homing.planning.sets import after_prices, best_set, sort_live
+from homing.planning.sets import best_set, sort_live
 
 #: Users of a sample that are read together.
 _NEIGHBOURS = 64
@@ -67,8 +67,6 @@ def steps(
     price = prices.copy()
     mean = np.zeros(m)
     squares = np.zeros(m)
-    cells = start.shape[0] - 1
-    table = np.empty((len(columns), cells))
     use = np.empty(m)
     widest = 0
     for x in batches.ravel():
@@ -81,15 +79,14 @@ def steps(
     totals = np.empty(most + 1)
     half = batches.shape[0] // 2
     for b in range(batches.shape[0]):
-        table[:] = 0.0
-        for c in range(cells):
-            for e in range(start[c], start[c + 1]):
-                table[kind[row[e]], c] += price[row[e]]
         use[:] = 0.0
         for x in batches[b]:
             n, top = 0, 0.0
             for i in range(np.uint64(offsets[x]), np.uint64(offsets[x + 1])):
-                r = after_prices(i, columns, cell, table)
+                c, r = cell[i], np.float64(columns[0][i])
+                for e in range(start[c], start[c + 1]):
+                    j = row[e]
+                    r -= price[j] if kind[j] == 0 else price[j] * columns[kind[j]][i]
                 if most > 1 and r > 0.0:
                     at[n], worth[n] = i, r
                     n += 1

@@ -22,7 +22,7 @@ from homing.planning.descent import Finished, descend
 from homing.planning.deviation import deviation, spread
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
 from homing.planning.nearest import nearest_inside
-from homing.planning.newton import Interval
+from homing.planning.newton import Dual, Interval
 from homing.planning.plan import Plan
 from homing.planning.problem import PlanningProblem
 from homing.planning.rounding import Rounding
@@ -166,8 +166,11 @@ class _Search:
         box = Box(tables - _SURE * off, tables + _SURE * off)
         # Where they leave the box they are about right in any case.
         screened = screen(self.layout, users, box, self.pick, self.pool)
-        gamma = _SMOOTH * self._typical(off)
-        done = self._descend(screened, size / n, price, gamma, self.whole, last=gamma, loose=_LOOSE * self.worth)
+        last = _SMOOTH * self._typical(off)
+        reach = self.rows.largest(_SURE * off)
+        done = self._descend(
+            screened, size / n, price, (last, last), reach, self.whole, last=last, loose=_LOOSE * self.worth
+        )
         off = deviation(self.rows, screened, done, self.scale, self.worth, size / n, size)
         # A sample in which hardly anybody's choice answers to a price does not know it to more than what is typical.
         most = self.worth / self.unit[:, None]
@@ -192,10 +195,12 @@ class _Search:
             box = Box(tables - width, tables + width)
             screened = screen(self.layout, users, box, self.pick, self.pool)
             few = _USERS_A_LIMIT * len(self.rows) / max(1, len(screened.options))
-            gamma = min(_SMOOTH, max(_SMOOTH_LEAST, few)) * self._typical(width / _SURE_OF_ALL)
+            typical = self._typical(width / _SURE_OF_ALL)
+            gamma = _SMOOTH * typical, min(_SMOOTH, max(_SMOOTH_LEAST, few)) * typical
             # Where fixed users alone use more than there is, nothing but the end of what is allowed stops a price.
-            within = self.whole.around(price, _FAR * self._widest(width))
-            done = self._descend(screened, 1.0, price, gamma, within, last=0.0, loose=0.0)
+            reach = self.rows.largest(width)
+            within = self.whole.around(price, _FAR * reach)
+            done = self._descend(screened, 1.0, price, gamma, reach, within, last=0.0, loose=0.0)
             outside = box.outside(self.rows.tables(done.price))
             total = abs(screened.value) + float(np.abs(screened.options.value).sum())
             stopped = within.stops(done.price, self.whole)
@@ -221,33 +226,19 @@ class _Search:
         screened: Screened,
         share: float,
         price: FloatArray,
-        gamma: float,
+        gamma: tuple[float, float],
+        reach: FloatArray,
         within: Interval,
         *,
         last: float,
         loose: float,
     ) -> Finished:
         """The dual of the open users at its least, with a share of the limits less what the fixed use."""
-        return descend(
-            screened.options,
-            self.rows,
-            self.rows.floor * share - screened.use,
-            self.rows.ceiling * share - screened.use,
-            price,
-            within,
-            self.scale,
-            gamma,
-            self.pool,
-            last=last,
-            enough=_ENOUGH * abs(screened.value + float(screened.options.value.sum())),
-            loose=loose,
-        )
-
-    def _widest(self, tables: FloatArray) -> FloatArray:
-        """The largest entry (m,) of tables at which each price counts."""
-        out = np.zeros(len(self.rows))
-        np.maximum.at(out, self.rows.row, tables.ravel()[self.rows.place])
-        return out
+        options, rows = screened.options, self.rows
+        floor, ceiling = rows.floor * share - screened.use, rows.ceiling * share - screened.use
+        enough = _ENOUGH * abs(screened.value + float(options.value.sum()))
+        dual = Dual(options, rows, floor, ceiling, self.scale, self.pool)
+        return descend(dual, price, within, *gamma, reach, last=last, enough=enough, loose=loose)
 
     def _typical(self, off: FloatArray) -> float:
         """What prices are off, in units of value."""

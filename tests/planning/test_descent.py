@@ -10,7 +10,7 @@ import pytest
 from homing.planning import Budget, PlanningProblem, UserOffsets, solve
 from homing.planning.descent import descend
 from homing.planning.layout import lay_out
-from homing.planning.newton import Interval
+from homing.planning.newton import Dual, Interval
 from homing.planning.screening import Box, screen
 
 
@@ -30,13 +30,11 @@ def test_who_is_opened_again_is_on_the_bench(monkeypatch: pytest.MonkeyPatch) ->
     layout = lay_out(problem)
     rows, shape = layout.rows, (1, layout.rows.n_cells)
     pick = np.empty((users, 1), np.int32)
+    whole = Interval(np.zeros(2), np.full(2, np.inf))
     with ThreadPoolExecutor(1) as pool:
         found = screen(layout, np.arange(users), Box(np.zeros(shape), np.full(shape, 4.0)), pick, pool)
-    whole = Interval(np.zeros(2), np.full(2, np.inf))
-    done = descend(
-        found.options, rows, rows.floor, rows.ceiling - found.use, np.zeros(2), whole, np.ones(2), 0.5, pool,
-        last=0.0, enough=1e-9,
-    )  # fmt: skip
+        dual = Dual(found.options, rows, rows.floor, rows.ceiling - found.use, np.ones(2), pool)
+        done = descend(dual, np.zeros(2), whole, 0.5, 0.5, np.full(2, 4.0), last=0.0, enough=1e-9)
     assert np.isin(done.options.user, done.bench.user).all()
     assert np.array_equal(done.bench.item[done.options.among(np.arange(len(done.options.value)))], done.options.item)
     # The dual at the prices, from the columns, is the smallest there is: nobody was settled for good too early.

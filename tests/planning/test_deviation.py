@@ -11,7 +11,7 @@ from homing.planning import Budget, PlanningProblem, UserOffsets, solve
 from homing.planning.descent import descend
 from homing.planning.deviation import deviation, spread
 from homing.planning.layout import lay_out
-from homing.planning.newton import Interval
+from homing.planning.newton import Dual, Interval
 from homing.planning.sampling import sample
 from homing.planning.screening import Box, screen
 
@@ -54,16 +54,14 @@ def test_samples_are_as_far_off_as_is_said() -> None:
     cells = np.unique(layout.cell)
     cells = cells[tables[0, cells] > 0.1]  # where no sample's price is 0
     assert len(cells) >= 3
-    z = []
+    whole, z = Interval(np.zeros(4), np.full(4, np.inf)), []
     with ThreadPoolExecutor(1) as pool:
         for _ in range(samples):
             some = sample(users, size, rng)
             screened = screen(layout, some, Box(tables - 0.3, tables + 0.3), pick, pool)
             left = rows.ceiling * share - screened.use
-            done = descend(
-                screened.options, rows, rows.floor, left, truth, Interval(np.zeros(4), np.full(4, np.inf)), scale,
-                0.02, pool, last=0.02, enough=0.0,
-            )  # fmt: skip
+            dual = Dual(screened.options, rows, rows.floor, left, scale, pool)
+            done = descend(dual, truth, whole, 0.02, 0.02, np.full(4, 0.3), last=0.02, enough=0.0)
             off = deviation(rows, screened, done, scale, 1.0, share, len(some))
             z.append((rows.tables(done.price) - tables)[0, cells] / off[0, cells])
     # Mean squares over 40 samples vary by √(2/40) = 0.22 around 1 where the deviation is right; bounds are 3 of these.

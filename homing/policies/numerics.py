@@ -100,12 +100,15 @@ def masked_softmax(logits: NDArray[np.floating], eligible: NDArray[np.bool_]) ->
     The largest eligible logit is subtracted first, so that no size overflows. -inf among the eligible means never,
     unless a row has nothing else: it is then uniform.
 
+    Raises:
+        InvalidInputError: if the largest is NaN or infinite: of features that are, say.
+
     Example:
         >>> masked_softmax(np.array([[1e9, 1e9, 0.0]]), np.array([[True, True, False]])).tolist()
         [[0.5, 0.5, 0.0]]
     """
     z = np.where(eligible, np.asarray(logits, dtype=np.float64), -np.inf)
-    top = z.max(axis=1, keepdims=True)
+    top = check_top(z.max(axis=1, keepdims=True))
     never = np.isneginf(top[:, 0])
     if never.any():
         z[never] = np.where(eligible[never], 0.0, -np.inf)
@@ -113,6 +116,20 @@ def masked_softmax(logits: NDArray[np.floating], eligible: NDArray[np.bool_]) ->
     out: NDArray[np.float64] = np.exp(z - top)
     out /= out.sum(axis=1, keepdims=True)
     return out
+
+
+def check_top(top: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest score of each row, (n, …), if none is NaN or infinite; −inf is where there is nothing.
+
+    Raises:
+        InvalidInputError: if one is.
+    """
+    bad = ~(top < np.inf)
+    if bad.any():
+        row = int(np.argwhere(bad)[0, 0])
+        step = "Look at that row's features."
+        raise InvalidInputError(describe(f"largest score of row {row}", float(top[bad][0]), "must be finite", step))
+    return top
 
 
 def uniform_probs(eligible: NDArray[np.bool_]) -> NDArray[np.float64]:

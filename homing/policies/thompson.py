@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from homing.errors import InvalidInputError, describe
 from homing.policies.bilinear import expect, finite
 from homing.policies.neural import NeuralRewardModel
-from homing.policies.numerics import check_features, check_inputs, check_widths, resolve_weights
+from homing.policies.numerics import check_features, check_inputs, check_top, check_widths, resolve_weights
 from homing.policies.recovering import group_of, message_of
 from homing.policies.scorer import check_part
 from homing.policies.types import register
@@ -207,7 +207,7 @@ class ThompsonPolicy:
             rows = slice(begin, begin + size)
             scores = self.map.features(x[rows], c[rows]) @ theta.T  # (b, k, s)
             scores[~mask[rows]] = -np.inf
-            top = scores.max(axis=1, keepdims=True)
+            top = check_top(scores.max(axis=1, keepdims=True))
             best = scores >= top - TIE * np.maximum(np.abs(top), 1e-300)
             out[rows] = (best / best.sum(axis=1, keepdims=True)).mean(axis=2)
         return out

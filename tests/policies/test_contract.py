@@ -82,6 +82,19 @@ def test_nothing_eligible_is_refused(name, instances, decisions) -> None:
         decisions.probs(instances[name])
 
 
+@pytest.mark.parametrize("part", ["context", "candidates"])
+@pytest.mark.parametrize("name", type_names())
+def test_features_that_are_no_numbers_never_become_probabilities(name, part, instances, decisions) -> None:
+    """Refused by who reads them; who does not, decides as before."""
+    getattr(decisions, part)[:] = np.nan
+    try:
+        probs = decisions.probs(instances[name])
+    except InvalidInputError as error:
+        assert "== nan, must be finite. Look at that row's features." in str(error)
+    else:
+        np.testing.assert_allclose(probs.sum(axis=1), 1.0, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", sorted(set(type_names()) - BLIND))
 @pytest.mark.parametrize(
     ("weights", "message"),

@@ -148,7 +148,8 @@ class DecisionTransformerPolicy:
         most = np.abs(given).max(initial=0.0)
         level = 0.5 + (self.prompt - 0.5) * (given / most if most > 0 else given)
         lifted = np.maximum(context @ self.hidden + self.hidden_bias, 0.0)
-        quantiles = np.sort((lifted @ self.heads + self.heads_bias).reshape(len(context), len(level), -1), axis=2)
+        shape = len(level), len(self.levels)
+        quantiles = np.sort((lifted @ self.heads + self.heads_bias).reshape(len(context), *shape), axis=2)
         place = np.interp(level, self.levels, np.arange(len(self.levels)))
         below = np.minimum(place.astype(np.int64), len(self.levels) - 1)
         above = np.minimum(below + 1, len(self.levels) - 1)
@@ -163,12 +164,13 @@ class DecisionTransformerPolicy:
         current = np.concatenate([x, asked], axis=1) @ self.now + self.now_bias
         told = np.concatenate([before.context, before.chosen, np.log1p(before.days)[:, :, None]], axis=2)
         tokens = np.concatenate([told @ self.past + self.past_bias, current[:, None]], axis=1)
-        query = (current @ self.query).reshape(n, HEADS, -1)
-        key, value = ((tokens @ part).reshape(n, tokens.shape[1], HEADS, -1) for part in (self.key, self.value))
+        t = tokens.shape[1]
+        query = (current @ self.query).reshape(n, HEADS, h // HEADS)
+        key, value = ((tokens @ part).reshape(n, t, HEADS, h // HEADS) for part in (self.key, self.value))
         match = np.einsum("nhe,nthe->nht", query, key) / np.float32(np.sqrt(h / HEADS))
         seen = np.concatenate([before.known, np.ones((n, 1), bool)], axis=1)
-        share = masked_softmax(match.reshape(n * HEADS, -1), np.repeat(seen, HEADS, axis=0)).astype(np.float32)
-        read = np.einsum("nht,nthe->nhe", share.reshape(n, HEADS, -1), value).reshape(n, h)
+        share = masked_softmax(match.reshape(n * HEADS, t), np.repeat(seen, HEADS, axis=0)).astype(np.float32)
+        read = np.einsum("nht,nthe->nhe", share.reshape(n, HEADS, t), value).reshape(n, h)
         state = current + read @ self.out
         out: Array = state + np.maximum(state @ self.up + self.up_bias, 0.0) @ self.down + self.down_bias
         return out

@@ -76,9 +76,9 @@ class NeuralRewardModel:
         """z (n, k, m), before calibration and link."""
         x, c = check_features(context, candidates)
         n, k, width = c.shape
-        second, flat = self.trunk(x, c).reshape(n * k, -1), c.reshape(n * k, width)
-        out: NDArray[np.float32] = (second @ self.heads + flat @ self.direct + self.heads_bias).reshape(n, k, -1)
-        return out
+        second, flat = self.trunk(x, c).reshape(n * k, len(self.heads)), c.reshape(n * k, width)
+        out: NDArray[np.float32] = second @ self.heads + flat @ self.direct + self.heads_bias
+        return out.reshape(n, k, out.shape[1])
 
     def trunk(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.float32]:
         """h₂ (n, k, h2), the last hidden layer."""
@@ -86,11 +86,11 @@ class NeuralRewardModel:
         check_widths(x, c, len(self.context), len(self.candidate))
         n, k, width = c.shape
         own, shared = c.reshape(n * k, width) @ self.candidate, x @ self.context + self.trunk_bias
-        first: NDArray[np.float32] = own.reshape(n, k, -1) + shared[:, None, :]
+        first: NDArray[np.float32] = own.reshape(n, k, own.shape[1]) + shared[:, None, :]
         np.maximum(first, 0.0, out=first)
-        second: NDArray[np.float32] = first.reshape(n * k, -1) @ self.hidden + self.hidden_bias
+        second: NDArray[np.float32] = first.reshape(n * k, first.shape[2]) @ self.hidden + self.hidden_bias
         np.maximum(second, 0.0, out=second)
-        return second.reshape(n, k, -1)
+        return second.reshape(n, k, second.shape[1])
 
     def predict(self, context: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.float64]:
         """Expected rewards (n, k, m); see `RewardModel.predict`. Batches and single rows agree to about 1e-6."""

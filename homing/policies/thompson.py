@@ -71,8 +71,8 @@ class CrossedFeatures:
         x, c = check_features(context, candidates)
         check_widths(x, c, len(self.projection), self.columns)
         z: NDArray[np.float64] = np.column_stack([np.ones(len(x)), x.astype(np.float64) @ self.projection])
-        out: NDArray[np.float64] = (c.astype(np.float64)[:, :, :, None] * z[:, None, None, :]).reshape(*c.shape[:2], -1)
-        return out
+        out: NDArray[np.float64] = c.astype(np.float64)[:, :, :, None] * z[:, None, None, :]
+        return out.reshape(*c.shape[:2], self.size)
 
 
 @register("hidden-features")

@@ -82,13 +82,13 @@ class Towers:
         """A (e, n, k, o) for h (e, n, h2) and candidates (n, k, c)."""
         e, n, h2 = hidden.shape
         _, k, c = candidates.shape
-        taste = np.matmul(hidden, self.taste.reshape(e, h2, -1)).reshape(e, n, self.outputs, -1)
+        taste = np.matmul(hidden, self.taste.reshape(e, h2, -1)).reshape(e, n, *self.taste.shape[2:])
         taste += self.taste_bias[:, None]
         out: NDArray[np.float32] = np.matmul(candidates - candidates[:, :1], taste[..., :c].swapaxes(2, 3))
         if self.candidate.shape[2]:
             lifted = np.matmul(candidates.reshape(n * k, c), self.candidate) + self.candidate_bias[:, None]
             np.maximum(lifted, 0.0, out=lifted)
-            lifted = lifted.reshape(e, n, k, -1)
+            lifted = lifted.reshape(e, n, k, lifted.shape[2])
             out += np.matmul(lifted - lifted[:, :, :1], taste[..., c:].swapaxes(2, 3))
         return out
 

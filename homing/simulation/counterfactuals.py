@@ -234,11 +234,11 @@ def _check_pairs(seen: Observation, user: ArrayLike, action: ArrayLike, instead:
     if not whole or len(users) != len(actions) or not len(users):
         shapes = f"{users.dtype} {users.shape}, {actions.dtype} {actions.shape}"
         raise InvalidInputError(describe("user and action", shapes, "must be integers (P,), one action for each user"))
-    row = np.minimum(np.searchsorted(seen.user, users), len(seen) - 1)
-    absent = seen.user[row] != users
+    absent = ~np.isin(users, seen.user)
     if absent.any():
         bound = "must be a user of the current observation"
         raise InvalidInputError(describe(f"user[{int(np.argmax(absent))}]", int(users[absent][0]), bound))
+    row = np.searchsorted(seen.user, users)
     for name, column in (("action", actions), ("instead", np.full(len(users), instead))):
         bad = ~_eligible(seen, row, column)
         if bad.any():

@@ -164,7 +164,7 @@ class Noisy(Wrapped):
         noise = self._noise(seen, _CONTEXT, self._context)
         n, k = seen.message.shape
         deviations = np.tile(self._features, k)
-        more = self._noise(seen, _FEATURES, deviations).reshape(n, k, -1)
+        more = self._noise(seen, _FEATURES, deviations).reshape(n, k, len(self._features))
         factor = np.exp(self._noise(seen, _VALUE, np.full(k, self._value)))
         return replace(seen, context=seen.context + noise, features=seen.features + more, value=seen.value * factor)
 

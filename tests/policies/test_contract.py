@@ -76,6 +76,13 @@ def test_padding_does_not_matter(name, instances, decisions) -> None:
 
 
 @pytest.mark.parametrize("name", type_names())
+def test_no_decision_is_no_mistake(name, instances, decisions) -> None:
+    """Everybody may have left."""
+    none = type(decisions)(decisions.context[:0], decisions.candidates[:0], decisions.eligible[:0])
+    assert none.probs(instances[name]).shape == (0, decisions.eligible.shape[1])
+
+
+@pytest.mark.parametrize("name", type_names())
 def test_nothing_eligible_is_refused(name, instances, decisions) -> None:
     decisions.eligible[3] = False
     with pytest.raises(InvalidInputError, match=r"eligible\[3\] == 'all False', must hold at least one True"):

@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 from homing.errors import InvalidInputError
+from homing.policies import UniformPolicy
+from homing.simulation import Delayed, Noisy, log_decisions, twins
 from homing.simulation.step_count import StepCountParameters, StepCountWorld
 
 
@@ -112,3 +114,17 @@ def test_what_was_sent_and_walked_is_seen() -> None:
 def test_numbers_that_make_no_sense_are_refused(change: dict, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         StepCountParameters(**change)
+
+
+def test_a_world_that_everybody_has_left_lives_on() -> None:
+    """Nobody to decide about is no mistake: not for policies, wrappers or logs; a twin is a user who is there."""
+    world = StepCountWorld(StepCountParameters(disengagement_rise=1.0))
+    hard = Noisy(Delayed(world, {"custom:steps": 30.0}), context={"steps_day_before": 3.0})
+    log = log_decisions(hard, UniformPolicy(), days=40, n_users=4)
+    assert 4 <= log.n_decisions < 100
+    hard.reset(4, 0)
+    while len(hard.observation):
+        hard.step(np.full(len(hard.observation), 2))
+    assert hard.step(np.zeros(0, np.int64)).reward.sum() == 0.0
+    with pytest.raises(InvalidInputError, match=r"user\[0\] == 0, must be a user of the current observation"):
+        twins(hard, [0], [1], policy=UniformPolicy(), horizon_days=1)

@@ -269,9 +269,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         MessagingParameters(click_logit=(-3.0,))
     with pytest.raises(InvalidInputError, match=r"click_fatigue == nan, must be a finite number\."):
         MessagingParameters(click_fatigue=float("nan"))
-    with pytest.raises(
-        InvalidInputError, match=r"parameters == .*, must be MessagingParameters\. Name"
-    ):
+    with pytest.raises(InvalidInputError, match=r"parameters == .*, must be MessagingParameters\. Name"):
         MessagingWorld(parameters={"ios_share": 0.5})
     with pytest.raises(InvalidInputError, match=r"zone_shares == .*, must sum to 1\."):
         MessagingParameters(zone_shares=(0.5,) * 6)

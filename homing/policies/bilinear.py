@@ -79,9 +79,12 @@ def finite(name: str, value: object, dtype: type[np.floating]) -> NDArray[np.flo
     """An array of `dtype`, if all of it is finite.
 
     Raises:
-        InvalidInputError: if not.
+        InvalidInputError: if not, or if it holds no numbers.
     """
-    out = np.ascontiguousarray(np.asarray(value, dtype=dtype))
+    try:
+        out = np.ascontiguousarray(np.asarray(value, dtype=dtype))
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(describe(name, value, "must be numbers")) from error
     if not np.isfinite(out).all():
         raise InvalidInputError(describe(name, "NaN or infinite", "must be finite"))
     return out

@@ -87,7 +87,7 @@ class FixedCandidatePolicy:
         if sum(value is not None for value in given.values()) != 1:
             raise InvalidInputError(describe("index and column", given, "exactly one must be given"))
         for name, value in given.items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0):
                 raise InvalidInputError(describe(name, value, "must be an integer >= 0"))
 
     def action_probs(

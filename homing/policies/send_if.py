@@ -48,7 +48,7 @@ class SendIfPolicy:
 
     def __post_init__(self) -> None:
         check_part("scorer", self.scorer, "scores")
-        known = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
+        known = isinstance(self.threshold, int | float | np.number) and not isinstance(self.threshold, bool)
         if not known or not math.isfinite(self.threshold):
             raise InvalidInputError(describe("threshold", self.threshold, "must be a finite number"))
         check_one_of("lift", self.lift, ("absolute", "relative"))

@@ -50,6 +50,17 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
+def check_number(name: str, value: Any) -> float:
+    """Return a finite number.
+
+    Raises:
+        InvalidInputError: if it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        raise InvalidInputError(describe(name, value, "must be a finite number"))
+    return float(value)
+
+
 def check_numbers(parameters: Any, *, any_length: Collection[str] = ()) -> None:
     """Check that parameters are finite numbers, whole ones where the defaults are, and as many as the defaults.
 
@@ -61,18 +72,17 @@ def check_numbers(parameters: Any, *, any_length: Collection[str] = ()) -> None:
         InvalidInputError: naming the first that is not.
     """
     for field in fields(parameters):
-        assert field.default is not MISSING
-        value = getattr(parameters, field.name)
-        several, whole = isinstance(field.default, tuple), field.default
-        if several:
-            whole = field.default[0]
-            count = len(field.default)
-            fits = isinstance(value, tuple | list) and (len(value) == count or field.name in any_length)
-            if not fits:
-                raise InvalidInputError(describe(field.name, value, f"must be {count} numbers"))
-        kinds: Any = int | np.integer if isinstance(whole, int) else int | float | np.number
-        word = "whole numbers" if isinstance(whole, int) else "finite numbers"
+        value, default = getattr(parameters, field.name), field.default
+        assert default is not MISSING
+        several = isinstance(default, tuple)
+        if several and not (
+            isinstance(value, tuple | list | np.ndarray) and (len(value) == len(default) or field.name in any_length)
+        ):
+            raise InvalidInputError(describe(field.name, value, f"must be {len(default)} numbers"))
+        whole = isinstance(default[0] if several else default, int)
+        kinds: Any = int | np.integer if whole else int | float | np.number
         for number in value if several else (value,):
             if isinstance(number, bool) or not isinstance(number, kinds) or not math.isfinite(number):
-                bound = f"must be {word}" if several else f"must be a {word[:-1]}"
+                kind = "whole" if whole else "finite"
+                bound = f"must be {kind} numbers" if several else f"must be a {kind} number"
                 raise InvalidInputError(describe(field.name, value, bound))

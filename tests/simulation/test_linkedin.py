@@ -257,3 +257,16 @@ def test_spacing_beats_sending_all_and_sending_nothing() -> None:
 def test_numbers_that_make_no_sense_are_refused(change: dict, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         LinkedInParameters(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epsilon": 2.0}, r"epsilon == 2.0, must be in \[0, 1\]"),
+        ({"threshold": float("nan")}, "threshold == nan, must"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(change: dict, message: str) -> None:
+    """With ε = 2 all that the rule would send it would leave, and the other way round."""
+    with pytest.raises(InvalidInputError, match=message):
+        LiftRule(LinkedInParameters(), **change)

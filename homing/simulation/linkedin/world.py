@@ -10,8 +10,9 @@ from scipy import stats
 
 from homing.errors import InvalidInputError, describe
 from homing.log import SILENCE, Objectives
+from homing.policies.wrappers import check_epsilon
 from homing.simulation.base import ArrayWorld
-from homing.simulation.checks import parameters_of
+from homing.simulation.checks import check_number, parameters_of
 from homing.simulation.linkedin.kernel import CAPACITY, STEP_HOURS, STEPS_A_WEEK, advance_users, begin_users
 from homing.simulation.linkedin.parameters import LinkedInParameters, numbers
 from homing.simulation.world import (
@@ -187,6 +188,10 @@ class LiftRule:
     parameters: LinkedInParameters
     threshold: float = 0.3
     epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_number("threshold", self.threshold)
+        check_epsilon(self.epsilon)
 
     def observation_probs(self, observation: Observation) -> FloatArray:
         """Probabilities (n, 2); see `ObservationPolicy`."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from homing.checks import check_positive
 from homing.errors import InvalidInputError, describe
+from homing.simulation.checks import check_numbers
 from homing.simulation.messaging.parameters import PREMIUM_OFFER, STEPS_A_DAY
 from homing.simulation.messaging.responses import IN_APP
 from homing.simulation.messaging.rules import campaigns_of, channels_of, domains_of
@@ -55,6 +57,10 @@ class LongTermRule:
     channel_value: tuple[float, ...] = (6.0, 3.0, 0.0)
     fatigue_price: float = 0.02
     horizon_days: float = 90.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        check_positive("horizon_days", self.horizon_days)
 
     def advantages(self, world: World) -> FloatArray:
         """Advantages over silence (n, k); 0 for silence, -inf where not eligible."""

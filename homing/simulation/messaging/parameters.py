@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.simulation.checks import check_numbers
+from homing.simulation.checks import check_number, check_numbers
 
 #: Domain teams, each with a generator of opportunities.
 DOMAINS = ("new_release", "podcast", "live_event", "audiobook", "premium_offer")
@@ -268,13 +268,15 @@ class Drift:
     def __post_init__(self) -> None:
         if self.overclaim_domain not in DOMAINS:
             raise unknown_name("overclaim_domain", self.overclaim_domain, DOMAINS)
+        check_number("overclaim", self.overclaim)
+        check_number("interests_share", self.interests_share)
         if self.overclaim < 1.0:
             raise InvalidInputError(describe("overclaim", self.overclaim, "must be >= 1"))
         if not 0.0 <= self.interests_share <= 1.0:
             raise InvalidInputError(describe("interests_share", self.interests_share, "must be in [0, 1]"))
         for name in ("interests_day", "overclaim_day", "new_campaign_day"):
             day = getattr(self, name)
-            if day is not None and not 0.0 <= day < float("inf"):
+            if day is not None and check_number(name, day) < 0.0:
                 raise InvalidInputError(describe(name, day, "must be >= 0, or None"))
 
 

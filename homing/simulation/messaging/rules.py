@@ -9,6 +9,7 @@ import numpy as np
 from homing.errors import InvalidInputError, describe
 from homing.policies import UniformPolicy, uniform_probs
 from homing.simulation.acting import Mixture
+from homing.simulation.checks import check_numbers
 from homing.simulation.messaging.dynamics import CHANNEL_COUNT, DOMAIN_COUNT
 from homing.simulation.messaging.parameters import CAMPAIGNS
 from homing.simulation.world import FloatArray, IntArray, Observation
@@ -62,9 +63,12 @@ class PriorityRule:
     uniform: float = 0.1
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         chance = (self.silence, self.uniform)
         if min(chance) < 0.0 or sum(chance) > 1.0:
             raise InvalidInputError(describe("silence, uniform", chance, "must be >= 0 with a sum <= 1"))
+        if min(self.good_value) <= 0.0:
+            raise InvalidInputError(describe("good_value", self.good_value, "must be > 0"))
 
     def scores(self, observation: Observation) -> FloatArray:
         """Scores (n, k); -inf where not eligible, 0 for silence."""

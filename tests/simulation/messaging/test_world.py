@@ -9,7 +9,14 @@ from homing.errors import InvalidInputError, UnknownNameError
 from homing.log import build_dataset, validate
 from homing.simulation import Mixture, Observation, log_decisions, simulate
 from homing.simulation.acting import decider, play
-from homing.simulation.messaging import Drift, MessagingParameters, MessagingWorld, behaviour_policy
+from homing.simulation.messaging import (
+    Drift,
+    LongTermRule,
+    MessagingParameters,
+    MessagingWorld,
+    PriorityRule,
+    behaviour_policy,
+)
 from homing.simulation.messaging.dynamics import KINDS, OBJECTIVES
 from homing.simulation.messaging.parameters import CHANNELS, DOMAINS
 
@@ -271,6 +278,14 @@ def test_what_makes_no_sense_is_refused() -> None:
         MessagingParameters(click_fatigue=float("nan"))
     with pytest.raises(InvalidInputError, match=r"parameters == .*, must be MessagingParameters\. Name"):
         MessagingWorld(parameters={"ios_share": 0.5})
+    with pytest.raises(InvalidInputError, match=r"overclaim == nan, must be a finite number\."):
+        Drift(overclaim=float("nan"))
+    with pytest.raises(InvalidInputError, match=r"good_value == .*, must be > 0\."):
+        PriorityRule(good_value=(0.0,) * 5)
+    with pytest.raises(InvalidInputError, match=r"channel_value == \(1,\), must be 3 numbers\."):
+        LongTermRule(channel_value=(1,))
+    with pytest.raises(InvalidInputError, match=r"horizon_days == 0, must be a finite number > 0\."):
+        LongTermRule(horizon_days=0)
     with pytest.raises(InvalidInputError, match=r"zone_shares == .*, must sum to 1\."):
         MessagingParameters(zone_shares=(0.5,) * 6)
     with pytest.raises(InvalidInputError, match=r"email_opt_in == 1.2, must be in \[0, 1\]\."):

@@ -112,7 +112,7 @@ def train(
     # Draws of their own, whatever was trained: evaluation does not depend on who is evaluated.
     rng = np.random.default_rng([seed, 1])
     d, c = dataset.shape if isinstance(dataset, PartedDataset) else _shape(dataset)
-    enough = REWARD_MODEL_SIZE // (len(w) * c * max(d, 1))
+    enough = REWARD_MODEL_SIZE // (len(w) * max(c, 1) * max(d, 1))
     some = dataset.sample(enough) if isinstance(dataset, PartedDataset) else dataset
     baseline = make("message-shares").fit(some, weights=named, rng=rng)
     progress("fitting the reward model for evaluation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,13 @@ def test_the_reward_model_is_fitted_on_some_users_of_a_large_log(folder, tmp_pat
     assert part.digests["reward_model"] != whole.digests["reward_model"]
     # A fifth of the users calibrates it: of 150 decisions instead of 600.
     assert 0 < part.calibration["r0"]["events"] < 0.5 * whole.calibration["r0"]["events"]
+
+
+def test_candidates_without_columns_can_be_trained_on(two_objectives, rng, tmp_path) -> None:
+    """They are told apart by position alone, and the reward model knows the context alone."""
+    data = two_objectives.log(200, rng, users=50)
+    bare = replace(data, candidates=np.zeros((data.n, data.k, 0), dtype=np.float32))
+    bare.save(tmp_path / "train")
+    train(tmp_path / "train", tmp_path / "out", learner="message-shares")
+    values = dataset_values(load_policy(tmp_path / "out" / "reward_model").policy.scorer, bare)
+    assert np.isfinite(values).all() and (values == values[:, :1]).all()

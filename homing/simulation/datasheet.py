@@ -14,6 +14,7 @@ from homing.simulation.log import LoggedWorld
 from homing.simulation.scores import Scores
 from homing.simulation.slices import Slices
 from homing.simulation.world import Feature
+from homing.simulation.wrappers import innermost, layers_of
 
 LICENCE = "CC0 1.0"
 
@@ -70,11 +71,16 @@ def datasheet(
 
 
 def _about(world: LoggedWorld) -> str:
-    """The class's own description, up to its arguments, references or examples."""
-    text = inspect.getdoc(type(world)) or ""
+    """The class's own description, up to its arguments, references or examples; and what is wrapped around it."""
+    text = inspect.getdoc(type(innermost(world))) or ""
     for section in ("Args:", "Attributes:", "References:", "Example:"):
         text = text.split(f"\n{section}")[0]
-    return text.strip()
+    around = [f"**Seen through `{type(layer).__name__}`.** {_first(type(layer))}" for layer in layers_of(world)]
+    return "\n\n".join([text.strip(), *around])
+
+
+def _first(cls: type) -> str:
+    return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
 
 
 def _features(features: tuple[Feature, ...]) -> str:

@@ -22,6 +22,7 @@ from homing.simulation.rollout import steps_of
 from homing.simulation.scores import Scores, score_policies
 from homing.simulation.slices import Slices
 from homing.simulation.world import World
+from homing.simulation.wrappers import innermost, layers_of
 
 #: Of what is exported: raised when the same command would write something else.
 EXPORT_VERSION = 1
@@ -120,6 +121,8 @@ def export_world(
         progress=progress,
     )  # fmt: skip
     truth = {"version": EXPORT_VERSION, "parameters": _parameters(world), "scores": scores.to_dict()}
+    if wrappers := [type(layer).__name__ for layer in layers_of(world)]:
+        truth["wrappers"] = wrappers
     (folder / "truth.json").write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "scores.md").write_text(scores.to_markdown() + "\n", encoding="utf-8")
     page = datasheet(
@@ -140,7 +143,7 @@ def _manifest(folder: Path) -> str:
 
 
 def _parameters(world: World) -> dict[str, Any]:
-    parameters = getattr(world, "parameters", None)
+    parameters = getattr(innermost(world), "parameters", None)
     if not is_dataclass(parameters) or isinstance(parameters, type):
         return {}
     return json.loads(json.dumps(asdict(parameters), default=str))  # type: ignore[no-any-return]

@@ -48,7 +48,7 @@ class Wrapped:
         self.weights = world.weights
         self.kinds = world.kinds
         #: What tells its draws from those of others of its kind: how many of them are inside.
-        self._place: tuple[int, ...] = (sum(type(layer) is type(self) for layer in _layers(world)),)
+        self._place: tuple[int, ...] = (sum(type(layer) is type(self) for layer in layers_of(world)),)
         #: Of the world, from the last reset on; None before.
         self._seed: int | None = None
         self._seen: Observation | None = None
@@ -315,7 +315,7 @@ class Drifting(Wrapped):
             if getattr(changed, name) != getattr(self, name):
                 step = "Change what happens, not what is declared."
                 raise InvalidInputError(describe(f"{name} after the change", name, "must be as before", step))
-        for layer in _layers(changed):
+        for layer in layers_of(changed):
             if layer._seed is None:  # it is new, and another of its kind may be around this one
                 layer._seed, layer._place = self._seed, (*layer._place, 1 + self._place[0])
         self.inner, self._changed = changed, True
@@ -348,7 +348,7 @@ def innermost(world: World) -> World:
     return world
 
 
-def _layers(world: World) -> Iterator[Wrapped]:
+def layers_of(world: World) -> Iterator[Wrapped]:
     """The wrappers around a world, from the outermost on."""
     while isinstance(world, Wrapped):
         yield world

@@ -14,7 +14,15 @@ from homing.cli import main
 from homing.errors import InvalidInputError, UnknownNameError
 from homing.log import Objectives, build_dataset, read_log, validate
 from homing.policies import SilencePolicy, UniformPolicy, save_policy
-from homing.simulation import HighestValueRule, export_world, make_world, score_policies, simulate
+from homing.simulation import (
+    Delayed,
+    HighestValueRule,
+    Noisy,
+    export_world,
+    make_world,
+    score_policies,
+    simulate,
+)
 from homing.simulation.baselines import baselines
 
 COMMAND = ["world", "export", "linkedin", "--days", "2", "--users", "120", "--horizon-days", "2", "--truth-users", "90"]
@@ -132,3 +140,16 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "Did you mean 'uniform'? Or name the folder" in capsys.readouterr().err
     assert main(["world", "value", "linkdin"]) == 2
     assert "Did you mean 'linkedin'?" in capsys.readouterr().err
+
+
+def test_a_wrapped_world_is_exported_as_what_it_is(tmp_path: Path) -> None:
+    """With the parameters of the world inside, and what is wrapped around it."""
+    world = make_world("linkedin")
+    small = {"days": 1, "n_users": 20, "horizon_days": 1, "truth_users": 20}
+    export = export_world(Noisy(Delayed(world, {"session": 6.0}), value=0.3), tmp_path / "hard", **small)
+    truth = json.loads((export.folder / "truth.json").read_text())
+    assert truth["parameters"]["visit_logit"] == world.parameters.visit_logit
+    assert truth["wrappers"] == ["Noisy", "Delayed"]
+    page = (export.folder / "README.md").read_text()
+    assert page.index("Every four hours, send each user") < page.index("**Seen through `Noisy`.** Features and value")
+    assert "**Seen through `Delayed`.**" in page

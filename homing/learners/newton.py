@@ -29,7 +29,7 @@ DECREMENT = 1e-2
 CG_SHARE, CG_STEPS = 0.1, 200
 #: Hessians of all parameters are made up to this size; as preconditioners from one of so many examples.
 DENSE_SIZE, SAMPLED = 4_096, 4
-#: Added to a Hessian that rounding made indefinite, times its largest entry; it only guides steps.
+#: Added to a Hessian that rounding made indefinite, times its largest entry, so that it can guide steps.
 ROUNDED = 1e-6
 #: Operations of a factorisation that take the time of one of a pass over examples.
 FASTER = 5.0
@@ -75,10 +75,13 @@ class Curvature:
         weight: (n,), the loss's second derivatives by the outputs.
         dense: whether all of it is made, or its blocks on the diagonal alone.
         every: examples that one stands for, where all of it is made.
+
+    Attributes:
+        exact: whether its inverses are those of the sums; they guide steps all the same where rounding forbids it.
     """
 
     def __init__(self, design: BilinearDesign, weight: FloatArray, *, dense: bool, every: int = 1) -> None:
-        self.dense = dense
+        self.dense, self.exact = dense, True
         self.sums = design.gram(weight, every) if dense else design.diagonal(weight)
         self._penalty = -1.0
         self._inverse: Linear = lambda rest: rest
@@ -95,6 +98,7 @@ class Curvature:
         with few_threads():
             factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
             if failed:  # rounding of the largest features is more than what the smallest ones tell
+                self.exact = False
                 matrix[np.diag_indices(len(matrix))] += ROUNDED * float(np.diag(matrix).max())
                 factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
         if failed:

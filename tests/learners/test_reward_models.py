@@ -175,3 +175,23 @@ def test_threads_and_seeds_of_torch_are_left_alone(world, rng) -> None:
     fit_reward_model(world.log(200, rng), "neural", np.ones(1), rng=rng, max_epochs=2)
     assert torch.equal(before, torch.get_rng_state())
     assert torch.get_num_threads() == threads
+
+
+def test_features_that_are_not_standardised_are_fitted_all_the_same(rng) -> None:
+    """Three contexts of size 1e7 and one-hot candidates: sums are not positive definite, and steps are taken instead
+    of the one solve; against ridge regression on columns of size 1, with penalties of their own."""
+    n, size = 200, 1e7
+    x = (size * rng.normal(size=(n, 3))).astype(np.float32)
+    chosen = np.eye(3, dtype=np.float32)[rng.integers(0, 3, n)][:, None]
+    target = 0.5 * chosen[:, 0, :1] + 0.3 * x[:, :1] / size + 0.1 * rng.normal(size=(n, 1))
+    target = (target - target.mean()) / target.std()
+    data = Examples(x, CandidateStore.from_padded(chosen), target, np.arange(n))
+    theta = fit_path(BilinearDesign.of(data), target, ("identity",), [10.0])[0][0]
+    wide = np.einsum(
+        "ni,nj->nij", np.column_stack([np.ones(n), chosen[:, 0]]), np.column_stack([np.ones(n), x.astype(float)])
+    ).reshape(n, -1)
+    scale = np.abs(wide).max(axis=0)
+    penalty = np.where(np.arange(len(scale)) > 0, 10.0, 0.0) / scale**2
+    exact = np.linalg.lstsq((wide / scale).T @ (wide / scale) + np.diag(penalty), (wide / scale).T @ target[:, 0])[0]
+    errors = [float(np.std(wide @ each - target[:, 0])) for each in (theta.ravel(), exact / scale)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.01)

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from homing.checks import check_finite
 from homing.errors import InvalidInputError, describe
 
 FloatArray = NDArray[np.float64]
@@ -79,9 +80,14 @@ class TracePrior:
         w = np.asarray(self.mean).size
         for name, shape in (("mean", (w,)), ("covariance", (w, w)), ("noise", (w, w))):
             value = np.asarray(getattr(self, name), dtype=np.float64)
-            if value.shape != shape or not np.isfinite(value).all():
-                raise InvalidInputError(describe(name, value.shape, f"must be finite, of shape {shape}"))
+            if not w or value.shape != shape or not np.isfinite(value).all():
+                raise InvalidInputError(describe(name, value.shape, f"must be finite, of shape {shape}, a day or more"))
+            if len(shape) == 2 and not np.allclose(value, value.T):
+                raise InvalidInputError(describe(name, value.tolist(), "must be symmetric"))
             object.__setattr__(self, name, value)
+        least = float(np.linalg.eigvalsh(self.covariance)[0])
+        if least < -1e-9 * max(float(np.trace(self.covariance)), 0.0) - 1e-12:
+            raise InvalidInputError(describe("smallest eigenvalue of covariance", least, "must be >= 0"))
         if np.linalg.eigvalsh(self.noise)[0] <= 0:
             raise InvalidInputError(
                 describe("noise", "singular", "must be positive definite", "Leave out days on which nobody differs.")
@@ -101,14 +107,21 @@ class TracePrior:
                 for fewer traces than days, and days on which nobody differs.
 
         Raises:
-            InvalidInputError: if there are fewer than two messages, or one with fewer than two users.
+            InvalidInputError: if there are fewer than two messages, one has fewer than two users or other days, or a number
+                is not finite.
         """
-        means, within, by_chance = [], [], []
-        for one in traces:
-            if one.ndim != 2 or len(one) < 2:
-                raise InvalidInputError(describe("traces.shape", one.shape, "must be (at least 2 users, days)"))
-            means.append(one.mean(axis=0, dtype=np.float64))
-            within.append(np.cov(one, rowvar=False, dtype=np.float64).reshape(len(means[0]), -1))
+        if not 0.0 <= shrinkage < 1.0:
+            raise InvalidInputError(describe("shrinkage", shrinkage, "must be in [0, 1)"))
+        means: list[FloatArray] = []
+        within, by_chance = [], []
+        for given in traces:
+            one = np.asarray(given, dtype=np.float64)
+            if one.ndim != 2 or len(one) < 2 or (means and one.shape[1] != len(means[0])):
+                days = len(means[0]) if means else "days"
+                raise InvalidInputError(describe("traces.shape", one.shape, f"must be (at least 2 users, {days})"))
+            check_finite("traces", one, next_step="Prior messages need whole traces.")
+            means.append(one.mean(axis=0))
+            within.append(np.cov(one, rowvar=False).reshape(len(means[0]), -1))
             by_chance.append(within[-1] / len(one))
         if len(means) < 2:
             raise InvalidInputError(describe("messages", len(means), "must be at least 2", "Gather more of them."))
@@ -158,6 +171,7 @@ class TracePrior:
         value = np.ones(len(self.mean)) if weights is None else np.asarray(weights, dtype=np.float64)
         if value.shape != self.mean.shape:
             raise InvalidInputError(describe("weights.shape", value.shape, f"must be {self.mean.shape}"))
+        check_finite("weights", value)
         worth = self._root.T @ value
         mean, variance = np.full(arms, value @ self.mean), np.full(arms, worth @ worth)
         known = np.flatnonzero(users[:, 0])
@@ -176,7 +190,7 @@ class TracePrior:
         self, arm: ArrayLike, observed: ArrayLike, traces: ArrayLike, arms: int
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], FloatArray]:
         """Messages (n,), which days have been seen (n, w), and traces (n, w) with 0 where not."""
-        who, seen = np.asarray(arm, dtype=np.int64), np.asarray(observed, dtype=np.int64)
+        who, seen = (_whole(name, given) for name, given in (("arm", arm), ("observed", observed)))
         days = np.asarray(traces, dtype=np.float64)
         w = len(self.mean)
         if who.ndim != 1 or seen.shape != who.shape or days.shape != (len(who), w):
@@ -241,3 +255,11 @@ class TracePrior:
         """l_j l_jᵀ / D_j, (w, r·r)."""
         rows = self._whiten @ self._root
         return (rows[:, :, None] * self._scaled[:, None, :]).reshape(len(rows), -1)
+
+
+def _whole(name: str, given: ArrayLike) -> NDArray[np.int64]:
+    """As int64, if they are whole numbers; an empty list is."""
+    out = np.asarray(given)
+    if len(out) and not np.issubdtype(out.dtype, np.integer):
+        raise InvalidInputError(describe(f"{name}.dtype", str(out.dtype), "must be integers"))
+    return out.astype(np.int64)

@@ -154,6 +154,20 @@ def test_what_makes_no_sense_is_refused(prior: TracePrior) -> None:
         TracePrior.fit([np.eye(3)])
     with pytest.raises(InvalidInputError, match=r"must be \(at least 2 users, days\)"):
         TracePrior.fit([np.zeros((1, 3))])
+    with pytest.raises(InvalidInputError, match=r"traces.shape == \(3, 2\), must be \(at least 2 users, 3\)"):
+        TracePrior.fit([np.eye(3).tolist(), np.eye(3)[:, :2]])
+    with pytest.raises(InvalidInputError, match=r"traces\[0, 1\] == nan, must be finite"):
+        TracePrior.fit([np.eye(3), np.array([[0.0, np.nan, 0.0]] * 2)])
+    with pytest.raises(InvalidInputError, match=r"shrinkage == 2, must be in \[0, 1\)"):
+        TracePrior.fit([np.eye(3), np.eye(3)], shrinkage=2)
+    with pytest.raises(InvalidInputError, match=r"arm.dtype == 'float64', must be integers"):
+        prior.beliefs([0.5, 1.7], [0, 0], traces, arms=3)
+    with pytest.raises(InvalidInputError, match=r"weights\[4\] == nan, must be finite"):
+        prior.beliefs([0, 0], [1, 1], traces, arms=3, weights=[1, 1, 1, 1, np.nan])
+    with pytest.raises(InvalidInputError, match=r"noise == \[\[1.0, 0.5\], \[0.0, 1.0\]\], must be symmetric"):
+        TracePrior(np.zeros(2), np.eye(2), np.array([[1.0, 0.5], [0.0, 1.0]]))
+    with pytest.raises(InvalidInputError, match=r"smallest eigenvalue of covariance == -1.0, must be >= 0"):
+        TracePrior(np.zeros(2), -np.eye(2), np.eye(2))
 
 
 def test_messages_that_differ_by_chance_alone_are_believed_alike(rng: np.random.Generator) -> None:

@@ -74,6 +74,10 @@ def test_mistakes(rng: np.random.Generator) -> None:
         surrogate_rewards(once, rng=rng)
     with pytest.raises(InvalidInputError, match=r"gamma == 1.0, must be in \(0, 1\)"):
         surrogate_rewards(chain(50, 2, rng), gamma=1.0, rng=rng)
+    with pytest.raises(InvalidInputError, match="folds == 1, must be a whole number >= 2"):
+        surrogate_rewards(chain(50, 2, rng), folds=1, rng=rng)  # values would be told from nobody, and be 0
+    with pytest.raises(InvalidInputError, match="gone_after_days == 'x', must be a number >= 0"):
+        surrogate_rewards(chain(50, 2, rng), gone_after_days="x", rng=rng)
     with pytest.raises(InvalidInputError, match="base == 'surrogate', must be another learner"):
         make("surrogate", base="surrogate")
     with pytest.raises(UnknownNameError, match="parameter of linear == 'nope'"):

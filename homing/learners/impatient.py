@@ -107,8 +107,8 @@ class TracePrior:
                 for fewer traces than days, and days on which nobody differs.
 
         Raises:
-            InvalidInputError: if there are fewer than two messages, one has fewer than two users or other days, or a number
-                is not finite.
+            InvalidInputError: if there are fewer than two messages, one has fewer than two users or other days, or some
+                number is not finite.
         """
         if not 0.0 <= shrinkage < 1.0:
             raise InvalidInputError(describe("shrinkage", shrinkage, "must be in [0, 1)"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ def cells_of(
     strides: dict[str, int],
     cells: int,
     pool: Pool | None,
-) -> NDArray[Any]:
-    """Cell of each candidate (N,), two or three columns in one pass over a piece."""
+) -> Callable[[], NDArray[Any]]:
+    """What gives the cell of each candidate (N,); threads begin at once, with two or three columns in one pass."""
     n = problem.n_candidates
     kind = np.dtype(np.uint8 if cells < 2**8 else np.uint16 if cells < 2**16 else np.uint32)
     cell = np.empty(n, dtype=kind)
@@ -45,11 +46,17 @@ def cells_of(
         for c in range(3 * odd, len(columns), 2):
             add_codes(cell[piece], kind.type(c > 0), *pieces[c], *pieces[c + 1])
 
-    list((pool or Here()).map(fill, range(0, n, _PIECE)))
-    for column, top in tops.items():
-        if column in problem.segments:
-            add_segments(cell, problem.offsets, problem.segments[column], kind.type(top), kind.type(strides[column]))
-    return cell
+    pieces = (pool or Here()).map(fill, range(0, n, _PIECE))
+
+    def filled() -> NDArray[Any]:
+        list(pieces)
+        for column, top in tops.items():
+            if column in problem.segments:
+                stride = kind.type(strides[column])
+                add_segments(cell, problem.offsets, problem.segments[column], kind.type(top), stride)
+        return cell
+
+    return filled
 
 
 @compiled

@@ -20,8 +20,13 @@ _SHRINK = 8.0
 _REACH = 4.0
 #: Steps of Newton at one γ; and of many users before the first are settled.
 _STEPS, _ROUGH = 40, 2
+#: Half width of that neighbourhood at least after the first steps, as a share of how far prices may have been off.
+_LEFT = 0.05
 #: Passes that these take at most where γ is large enough; and how much larger it may get.
 _HARD, _LARGER = 8, 512.0
+#: What the gap of many users falls to at least from one γ to the next, unless the minimum is elsewhere; how often that
+#: is believed.
+_FALLS, _STUCK = 0.9, 2
 #: Open users who are moved one by one at the end, at least.
 _BENCH = 4096
 
@@ -76,7 +81,7 @@ def descend(
         reach: (m,) how far prices may be off.
         last: γ at which to stop in any case.
         enough: gap at which to stop, in units of value.
-        loose: a step that promises less of the dual is not taken, in the same units.
+        loose: a step that promises less of the dual, in the same units, is the last.
     """
     passes, rows, bench = 0, dual.rows, dual.options
     wider: list[tuple[Dual, Options, Interval, FloatArray]] = []
@@ -86,10 +91,12 @@ def descend(
     curve: FloatArray | None = None
     least, tie, hardest = max(last, 1e-9 * finer), 1e-4 * finer, _LARGER * gamma
     fixed = np.zeros((1 + rows.n_costs, rows.n_cells))
-    rough = last == 0.0 and len(bench) > 4 * _BENCH
+    stuck, known = 0, np.inf
+    many = rough = last == 0.0 and len(bench) > 4 * _BENCH
+    early = enough if many else 0.0  # of few, what is enough is soon not what there is to know
     gamma = gamma if rough else finer
     while True:
-        most, ends = _ROUGH if rough else _STEPS, {"enough": enough, "loose": loose}
+        most, ends = _ROUGH if rough else _STEPS, {"enough": early, "loose": loose}
         minimum = minimise(dual, price, within, gamma, steps, _TOLERANCE, most=most, blind=rough, **ends)
         passes += minimum.passes
         price = minimum.price
@@ -97,11 +104,12 @@ def descend(
             gamma, finer = gamma * _SHRINK, finer * _SHRINK
             continue
         curve = minimum.curve if curve is None else curve
-        if wider and within.stops(price, whole):
+        if wider and minimum.gap > early and within.stops(price, whole):
             dual, bench, within, fixed = wider.pop()
             around, steps = 2.0 * around, reach
             continue
-        if not rough and (minimum.gap <= enough or gamma <= least):
+        stuck, known = stuck + 1 if minimum.gap > _FALLS * known else 0, minimum.gap
+        if not rough and (minimum.gap <= enough or gamma <= least or (many and stuck == _STUCK)):
             done = Finished(price, minimum, curve, fixed + minimum.counted, dual.options, bench, passes, price)
             return done if last > 0.0 else _shortened(done, rows, 2.0 * gamma)  # nobody of a sample is moved
         if before is not None:
@@ -114,7 +122,7 @@ def descend(
         before = None if rough else (gamma, price)
         wider.append((dual, bench, within, fixed))
         gamma = finer if rough else gamma
-        near = around * gamma / dual.scale
+        near = np.maximum(around * gamma / dual.scale, _LEFT * reach if rough else 0.0)
         within, steps = whole.around(price, near), np.minimum(reach, near)
         counted, dual = dual.narrowed(within)
         fixed = fixed + counted

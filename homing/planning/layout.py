@@ -194,10 +194,12 @@ def _laid_out(problem: PlanningProblem, pool: Pool | None) -> Layout:
     several = problem.max_per_user > 1
     n = problem.n_candidates
     units = [column[:_SOME] for column in costs.values()]
+    cells_filled = cells_of(problem, tops, strides, cells, pool)
+    rows = _rows(problem, selections, sizes, strides, list(costs))  # meanwhile
     return Layout(
         offsets=problem.offsets,
         value=problem.value,
-        cell=cells_of(problem, tops, strides, cells, pool),
+        cell=cells_filled(),
         costs=stacked(costs, n),
         hour=problem.codes["hour"].astype(np.int32) if several and problem.min_gap_hours else np.empty(0, np.int32),
         group=np.stack([problem.codes[c].astype(np.int32) for c in problem.exclusive])
@@ -205,7 +207,7 @@ def _laid_out(problem: PlanningProblem, pool: Pool | None) -> Layout:
         else np.empty((0, n), np.int32),
         most=problem.max_per_user,
         gap=problem.min_gap_hours if several else 0,
-        rows=_rows(problem, selections, sizes, strides, list(costs)),
+        rows=rows,
         unit=np.array([1.0, *(_mean(column[column > 0]) for column in units)]),
     )
 

@@ -19,9 +19,9 @@ from homing.planning.smoothing import mirror, smoothed
 from homing.planning.threads import Pool
 
 #: Users whom one thread visits at a time, and the order in which sums are made.
-_BLOCK = 2**14
+_BLOCK = 2**13
 #: Damping up to which a step promises about what there is to win.
-_FREE = 1e-6
+_FREE = 1e-3
 _SEARCHES = 24
 #: How far prices may at least be off, in γ.
 _LEAST = 4.0
@@ -126,10 +126,10 @@ def minimise(
         reach: (m,) how far prices may be off: what few users near a switch say of the curvature is believed so far.
         tolerance: largest deviation of use from its bound that is taken for none, in messages.
         enough: gap at which to stop, in units of value, where no price at zero wants to move.
-        loose: a step that promises less of the dual, in the same units, is not taken: prices are good enough.
+        loose: a step that promises less of the dual, in the same units, is the last, and is taken without a look at
+            where it leads: all but the price is then what it was before.
         most: steps.
-        blind: whether the last of them is taken without a look at where it leads: all but the price is then what it was
-            before.
+        blind: whether the last of these is taken so too.
     """
     m = len(price)
     weight, spare, worth = (np.empty(len(dual.options.value)) for _ in range(3))
@@ -141,10 +141,10 @@ def minimise(
             break
         if point.lost <= enough and not moving[point.price == 0.0].any():
             break
-        better, radius = None, reach
+        better = None
         for _ in range(_SEARCHES):
             step = np.zeros(m)
-            step[moving] = _newton_step(point.curve, slope, moving, scale, damping, gamma, radius)
+            step[moving] = _newton_step(point.curve, slope, moving, scale, damping, gamma, reach)
             if damping < _FREE_OF_SIZE and np.any(np.abs(step) > _FAR * reach):  # not worth a pass
                 damping = max(damping * 30.0, 1e-8)
                 continue
@@ -152,18 +152,15 @@ def minimise(
             start = np.where(point.price != 0.0, point.price, -slope)  # the side on which a price at zero may move
             moved = np.where(moved * start < 0.0, 0.0, moved)
             promised = float(slope @ (moved - point.price))
-            if -loose < promised < 0.0 and damping <= _FREE:
-                break
-            if blind and turn == most - 1:
+            if (-loose < promised < 0.0 and damping <= _FREE) or (blind and turn == most - 1):
                 return Minimum(moved, point.counted, point.curve, point.weight, point.lost, passes)
             trial = _evaluate(dual, moved, gamma, spare, worth)
             passes += 1
             if trial.dual <= point.dual + 1e-4 * min(promised, 0.0) and not np.array_equal(moved, point.price):
                 better = trial
-                damping = max(damping / 100.0, 1e-10)
+                damping = max(damping / 10.0, 1e-10)
                 break
             damping = max(damping * 30.0, 1e-8)
-            radius = _shortened(radius, moved - point.price, slope, _slopes(dual, trial, within)[0])
         if better is None:
             break
         spare, point = point.weight, better
@@ -214,12 +211,6 @@ def _slopes(dual: Dual, point: _Point, within: Interval) -> tuple[FloatArray, Fl
     slope = np.where(at_zero & (downward > 0.0), downward, slope)
     moving = (slope != 0.0) & ~((slope < 0.0) & (price >= within.high)) & ~((slope > 0.0) & (price <= within.low))
     return np.where(moving, slope, 0.0), moving
-
-
-def _shortened(reach: FloatArray, step: FloatArray, slope: FloatArray, beyond: FloatArray) -> FloatArray:
-    """How far prices may go where a step went too far: to where a line through both slopes is zero."""
-    over = (slope * beyond < 0.0) & (step != 0.0)
-    return np.where(over, np.abs(step * slope) / np.where(over, np.abs(slope - beyond), 1.0), reach)
 
 
 def _newton_step(

@@ -88,9 +88,9 @@ def contested(first: Any, value: Any, cell: Any, cost: Any, worth: Any, high: An
         counted: (1 + K, cells) out, to which messages and costs of the others are added.
 
     Returns:
-        Whether each option is one of them, whose they are (an index), and where those of each user begin.
+        These options, whose they are (an index), and where those of each user begin.
     """
-    keep = np.zeros(value.shape[0], np.bool_)
+    kept = np.empty(value.shape[0], np.int64)
     n = first.shape[0] - 1
     user, begin = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
     which, top, second = np.empty(n, np.int64), np.empty(n), np.empty(n)
@@ -114,16 +114,16 @@ def contested(first: Any, value: Any, cell: Any, cost: Any, worth: Any, high: An
                 least = max(least, worth_of(o, value, cell, cost, high))
         for o in range(start, end):
             if worth[o] >= least or o == start:  # silence is kept of those who have a choice
-                keep[o] = True
+                kept[options] = o
                 options += 1
     begin[users] = options
-    return keep, user[:users].copy(), begin[: users + 1].copy()
+    return kept[:options].copy(), user[:users].copy(), begin[: users + 1].copy()
 
 
 @compiled
 def contenders(first: Any, worth: Any, margin: Any) -> Any:
     """The same, of options that lie less than a margin below their user's best one."""
-    keep = np.zeros(worth.shape[0], np.bool_)
+    kept = np.empty(worth.shape[0], np.int64)
     user = np.empty(first.shape[0], np.int64)
     begin = np.empty(first.shape[0], np.int64)
     which, top, second = np.empty(user.shape[0], np.int64), np.empty(user.shape[0]), np.empty(user.shape[0])
@@ -135,7 +135,8 @@ def contenders(first: Any, worth: Any, margin: Any) -> Any:
         user[users], begin[users] = u, options
         users += 1
         for o in range(first[u], first[u + 1]):
-            keep[o] = worth[o] > top[u] - margin or o == first[u]  # silence is kept of those who have a choice
-            options += keep[o]
+            if worth[o] > top[u] - margin or o == first[u]:  # silence is kept of those who have a choice
+                kept[options] = o
+                options += 1
     begin[users] = options
-    return keep, user[:users].copy(), begin[: users + 1].copy()
+    return kept[:options].copy(), user[:users].copy(), begin[: users + 1].copy()

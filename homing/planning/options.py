@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray, IntArray, Layout, Rows
@@ -151,8 +150,7 @@ def close(options: Options, tables: FloatArray, margin: float) -> Options:
     return _kept(options, *contenders(options.first, options.worth(tables), margin))
 
 
-def _kept(options: Options, keep: NDArray[np.bool_], user: IntArray, first: IntArray) -> Options:
-    kept = np.flatnonzero(keep)
+def _kept(options: Options, kept: IntArray, user: IntArray, first: IntArray) -> Options:
     columns = options.value[kept], options.item[kept], options.cell[:, kept], options.cost[:, :, kept]
     return Options(options.user[user], first, *columns, options.among(kept))
 

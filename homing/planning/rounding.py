@@ -29,13 +29,13 @@ from homing.planning.threads import Pool
 from homing.planning.vertex import to_vertex
 
 _ROUNDS = 30
-#: Limits and users between options up to which weights are brought to a vertex: it takes the square of the first for
-#: each of the second. Of many users error diffusion loses next to nothing, and fewer are worth the time.
-_MOST_ROWS, _MOST_BETWEEN, _BETWEEN_OF_MANY, _MANY = 1024, 16_384, 2048, 2**18
+#: Limits, users, and users between options, up to which weights are brought to a vertex: it takes the square of the
+#: first for each of the last. Of more users error diffusion loses next to nothing.
+_MOST_ROWS, _MOST_USERS, _MOST_BETWEEN = 1024, 2**18, 16_384
 #: Pairs of moves that are tried where no single one helps.
 _FIRST_MOVES, _SECOND_MOVES = 1024, 64
 #: Gap at which a plan is good enough to be left as it is.
-_GOOD = 1e-7
+_GOOD = 5e-7
 #: Gap from which few open users are chosen anew by the integer program.
 _FINE = 1e-4
 
@@ -78,8 +78,8 @@ class Rounding:
         best, _ = bench.best(rows.tables(done.price))
         last = np.empty(len(done.options), dtype=np.int64)
         open_entries, weight = done.options.entries(rows), done.minimum.weight.copy()
-        few = _MOST_BETWEEN if self.layout.n_users < _MANY else _BETWEEN_OF_MANY
-        if len(rows) <= _MOST_ROWS and between(done.options, weight) <= few:
+        few = len(rows) <= _MOST_ROWS and self.layout.n_users <= _MOST_USERS
+        if few and between(done.options, weight) <= _MOST_BETWEEN:
             to_vertex(*open_entries, self.scale, weight)
         round_weights(*open_entries, weight, self.scale, last)
         choice = best.copy()

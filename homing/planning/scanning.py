@@ -13,11 +13,19 @@ LARGEST = np.float32(np.finfo(np.float32).max)
 
 @compiled
 def all_within(column: Any, low: Any, high: Any) -> Any:
-    """Whether every value is in [low, high]; NaN is not. Written so that it is one vector instruction a few rows."""
+    """Whether every value is in [low, high]; NaN is not. Written so that it is one vector instruction a few rows.
+
+    Four quarters are read side by side: memory is quicker at several places than at one.
+    """
+    n = column.shape[0] // 4
+    one, two, three, rest = column[:n], column[n : 2 * n], column[2 * n : 3 * n], column[3 * n :]
     within = True
-    for i in range(column.shape[0]):
-        value = column[i]
-        within = within & (value >= low) & (value <= high)
+    for i in range(n):
+        a, b, c, d = one[i], two[i], three[i], rest[i]
+        within = within & (a >= low) & (a <= high) & (b >= low) & (b <= high)
+        within = within & (c >= low) & (c <= high) & (d >= low) & (d <= high)
+    for i in range(n, rest.shape[0]):
+        within = within & (rest[i] >= low) & (rest[i] <= high)
     return within
 
 

@@ -22,10 +22,11 @@ from homing.planning.screening_sets import screen_sets
 from homing.planning.sets import after_prices
 from homing.planning.threads import Pool
 
-#: Users of a block: what one thread visits at a time, and the order in which sums are made.
-BLOCK = 2**15
+#: Users of a block, of many and of few: what one thread visits at a time, and the order in which sums are made.
+_BLOCK, _SMALL_BLOCK = 2**15, 2**11
 #: Users of whom all is made while their candidates are in the nearest cache.
 _RUN = 256
+_EVERY_BIT = np.iinfo(np.uint64).max
 #: Above 0.
 SMALLEST = np.float32(np.finfo(np.float32).tiny)
 
@@ -75,11 +76,11 @@ def screen(layout: Layout, users: IntArray | range, box: Box, pick: NDArray[np.i
         pick: (users of the layout, most) out: rows that fixed users get, counted from the user's first; −1 for none.
     """
     floored, raised = box.floored(), box.raised()
-    flat = np.array([row.min() == row.max() for row in floored[:, :-1]])
-    prices = tuple(floored), tuple(raised)
+    flat = np.array([np.ptp(low[:-1]) == 0.0 == np.ptp(high[:-1]) for low, high in zip(floored, raised, strict=True)])
+    prices = tuple(floored), tuple(raised), tuple(np.where(flat, 0, _EVERY_BIT).astype(np.uint64))
 
     def visit(block: IntArray) -> tuple[float, FloatArray, Options]:
-        counted = np.zeros(box.low.shape)
+        counted = np.zeros(box.low.shape[::-1]).T  # what is counted of one cell stands together
         if layout.most > 1:
             shared = block, box.low, box.high, floored, flat, pick, counted
             total, *found = screen_sets(*layout.columns, *shared, MOST_OPTIONS)
@@ -89,26 +90,28 @@ def screen(layout: Layout, users: IntArray | range, box: Box, pick: NDArray[np.i
         return total, counted, Options(user, first, value, item[:, None], cell, cost)
 
     parts = list(pool.map(visit, blocks(users)))
-    counted = np.sum([part[1] for part in parts], axis=0)
+    counted = np.ascontiguousarray(sum(part[1] for part in parts))
     value = float(sum(part[0] for part in parts))
     return Screened(value, counted, layout.rows.usage(counted), join([part[2] for part in parts]))
 
 
 def blocks(users: IntArray | range) -> Iterator[IntArray]:
     """Users in pieces for threads, at least one; those of a range are listed a piece at a time."""
-    pieces = (users[a : a + BLOCK] for a in range(0, max(1, len(users)), BLOCK))
+    size = min(_BLOCK, max(_SMALL_BLOCK, len(users) // 4))
+    pieces = (users[a : a + size] for a in range(0, max(1, len(users)), size))
     return (np.arange(piece.start, piece.stop) if isinstance(piece, range) else piece for piece in pieces)
 
 
 @compiled
 def screen_one(
-    offsets: Any, columns: Any, cell: Any, users: Any, floored: Any, raised: Any, pick: Any, counted: Any
+    offsets: Any, columns: Any, cell: Any, users: Any, floored: Any, raised: Any, masks: Any, pick: Any, counted: Any
 ) -> Any:
     """`screen` where a user gets one candidate at most.
 
     Args:
         columns: 1 + K arrays (N,) float32: values, then each cost.
         floored, raised: 1 + K tables (cells,) float32, see `Box`.
+        masks: 1 + K, see `after_prices`.
         pick: (users of the layout,) out: rows that fixed users get, counted from the user's first; −1 for none.
         counted: (1 + K, cells) out, to which messages and costs of the fixed are added.
 
@@ -127,7 +130,9 @@ def screen_one(
     n_open, n_options, total = 0, 0, 0.0
     for x in range(0, n_users, _RUN):
         some, now = users[x : x + _RUN], n_open
-        n_fixed, n_more = decide(offsets, columns, cell, some, floored, raised, pick, fixed, user[now:], sure[now:])
+        n_fixed, n_more = decide(
+            offsets, columns, cell, some, floored, raised, masks, pick, fixed, user[now:], sure[now:]
+        )
         n_open += n_more
         for y in range(n_fixed):
             i = fixed[y]
@@ -140,7 +145,7 @@ def screen_one(
             room += offsets[user[d] + 1] - offsets[user[d]] + 1
         item = longer(item, room)
         mine = user[now:n_open], sure[now:n_open], first[now:]
-        n_options = list_rows(offsets, columns, cell, *mine, floored, item, n_options)
+        n_options = list_rows(offsets, columns, cell, *mine, floored, masks, item, n_options)
     first[n_open] = n_options
     n = n_options
     value, kind, cost = np.empty(n), np.empty((1, n), np.uint32), np.empty((1, len(columns) - 1, n), np.float32)
@@ -162,6 +167,7 @@ def decide(
     users: Any,
     floored: Any,
     raised: Any,
+    masks: Any,
     pick: Any,
     fixed: Any,
     user: Any,
@@ -187,11 +193,11 @@ def decide(
         top, second = np.float32(0.0), np.float32(0.0)
         which: Any = min(begin, last)
         for i in range(begin, end):
-            r = after_prices(i, columns, cell, floored)
+            r = after_prices(i, columns, cell, floored, masks)
             second = max(second, min(top, r))
             which = i if r > top else which
             top = max(top, r)
-        least = after_prices(which, columns, cell, raised)
+        least = after_prices(which, columns, cell, raised, masks)
         settled = least > second * np.float32(1.0 + 1e-6)
         sent = top > np.float32(0.0)
         fixed[n_fixed] = which
@@ -204,7 +210,16 @@ def decide(
 
 @compiled
 def list_rows(
-    offsets: Any, columns: Any, cell: Any, user: Any, sure: Any, first: Any, floored: Any, item: Any, n: Any
+    offsets: Any,
+    columns: Any,
+    cell: Any,
+    user: Any,
+    sure: Any,
+    first: Any,
+    floored: Any,
+    masks: Any,
+    item: Any,
+    n: Any,
 ) -> Any:
     """Rows that open users may still get: those that the lowest prices leave as much as is sure; and silence.
 
@@ -222,7 +237,7 @@ def list_rows(
         begin, end = np.uint64(offsets[u]), np.uint64(offsets[u + np.uint64(1)])
         worth = longer(worth, np.int64(end - begin))
         for i in range(begin, end):
-            worth[i - begin] = after_prices(i, columns, cell, floored)
+            worth[i - begin] = after_prices(i, columns, cell, floored, masks)
         for i in range(begin, end):  # on its own: what is read does not wait for where the last row was written
             item[n] = i
             n += np.uint64(worth[i - begin] >= least)

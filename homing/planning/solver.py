@@ -31,8 +31,8 @@ from homing.planning.screening import Box, Screened, screen
 from homing.planning.sets import best_total
 from homing.planning.threads import Pool, pool_of
 
-#: Users who tell what is typical, and with whom rough prices are found.
-_FEW = 4096
+#: Users with whom rough prices are found, and those of them who tell what is typical.
+_FEW, _TYPICAL = 4096, 512
 #: Users of the first sample, and how many more there are in the next.
 _FIRST_SAMPLE = 2048
 _GROWTH = 8
@@ -42,8 +42,8 @@ _SURE, _SURE_OF_ALL = 3.0, 2.5
 #: γ of the first Newton steps, in what prices are off: with samples; and for everybody the least, and what makes it
 #: larger, open users a limit: where few are near a switch, steps are many.
 _SMOOTH, _SMOOTH_LEAST, _USERS_A_LIMIT = 0.5, 0.05, 80.0
-#: A sample's prices are good enough where a step promises so many messages' worth: noise alone takes them farther.
-_LOOSE = 2.0
+#: A sample's last step promises no more than so many messages' worth: noise alone takes prices farther.
+_LOOSE = 8.0
 #: Gap at which the descent stops, and what the bound may lie too high where prices leave the box, as shares of the
 #: value.
 _ENOUGH, _NEAR = 5e-7, 4e-6
@@ -131,7 +131,7 @@ class _Search:
         self.rows = layout.rows
         self.pick = np.empty((layout.n_users, layout.most), dtype=np.int32)
         self.few = sample(layout.n_users, _FEW, rng)
-        self.worth = self._typical_value(self.few)
+        self.worth = self._typical_value(self.few[:: max(1, len(self.few) // _TYPICAL)])
         self.unit = layout.unit
         self.scale = self.unit[self.rows.cost]
         # No floor subsidises without end: where that is not enough it is infeasible.
@@ -179,11 +179,13 @@ class _Search:
     def _settle(self, price: FloatArray, off: FloatArray, *, lost: bool) -> tuple[Screened, Finished] | None:
         """Screen everybody and minimise their dual to the end; anew where prices end outside of the box.
 
-        If some want to go far beyond it, `lost` says that this was no place to begin: then there is no result.
+        Args:
+            price: (m,) where to begin.
+            off: how far these may be off, as standard deviations of tables.
+            lost: if some prices want to go far beyond it, this was no place to begin: then there is no result.
         """
         users = range(self.layout.n_users)
-        width = _SURE_OF_ALL * off
-        widest = width / 4.0
+        widest = _SURE_OF_ALL * off / 4.0
         near = _NEAR if _sizes(len(users)) else 0.0  # of few users another pass costs nothing
         rounding = self.rounding()
 
@@ -191,11 +193,11 @@ class _Search:
             return rounding.dual(screened, price, screened.options.best(self.rows.tables(price))[1])
 
         for attempt in range(_ATTEMPTS):
-            tables = self.rows.tables(price)
+            tables, width = self.rows.tables(price), _SURE_OF_ALL * off
             box = Box(tables - width, tables + width)
             screened = screen(self.layout, users, box, self.pick, self.pool)
             few = _USERS_A_LIMIT * len(self.rows) / max(1, len(screened.options))
-            typical = self._typical(width / _SURE_OF_ALL)
+            typical = self._typical(off)
             gamma = _SMOOTH * typical, min(_SMOOTH, max(_SMOOTH_LEAST, few)) * typical
             # Where fixed users alone use more than there is, nothing but the end of what is allowed stops a price.
             reach = self.rows.largest(width)
@@ -210,16 +212,16 @@ class _Search:
                 return None
             if found and not outside.any():
                 return screened, done
-            sure = nearest_inside(box, price, done.price, done.curve, self.rows)
-            above = dual(screened, sure) - dual(screened, done.price)
+            inside = nearest_inside(box, price, done.price, done.curve, self.rows)
+            above = dual(screened, inside) - dual(screened, done.price)
             if attempt == _ATTEMPTS - 1 or (found and not stopped and above <= near * abs(screened.value)):
                 break
             price = done.price
             # They are close to where they belong now; a box that fails again grows, and one in which steps ran out on
             # the way, for many values are tied: they are smoothed more then, and longer.
-            width = widest + 2.0 * outside if found else 4.0 * width
+            off = (widest + 2.0 * outside) / _SURE_OF_ALL if found else 4.0 * off
             widest = 4.0 * widest
-        return screened, replace(done, sure=sure)  # outside of the box the dual is not known
+        return screened, replace(done, sure=inside)  # outside of the box the dual is not known
 
     def _descend(
         self,

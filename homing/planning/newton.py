@@ -21,7 +21,7 @@ from homing.planning.threads import Pool
 #: Users whom one thread visits at a time, and the order in which sums are made.
 _BLOCK = 2**13
 #: Damping up to which a step promises about what there is to win.
-_FREE = 1e-3
+_FREE = 1e-6
 _SEARCHES = 24
 #: How far prices may at least be off, in γ.
 _LEAST = 4.0
@@ -127,7 +127,7 @@ def minimise(
         tolerance: largest deviation of use from its bound that is taken for none, in messages.
         enough: gap at which to stop, in units of value, where no price at zero wants to move.
         loose: a step that promises less of the dual, in the same units, is the last, and is taken without a look at
-            where it leads: all but the price is then what it was before.
+            where it leads, if that is within reach: all but the price is then what it was before.
         most: steps.
         blind: whether the last of these is taken so too.
     """
@@ -152,7 +152,8 @@ def minimise(
             start = np.where(point.price != 0.0, point.price, -slope)  # the side on which a price at zero may move
             moved = np.where(moved * start < 0.0, 0.0, moved)
             promised = float(slope @ (moved - point.price))
-            if (-loose < promised < 0.0 and damping <= _FREE) or (blind and turn == most - 1):
+            last = (-loose < promised < 0.0 and damping <= _FREE) or (blind and turn == most - 1)
+            if last and np.all(np.abs(moved - point.price) <= reach):
                 return Minimum(moved, point.counted, point.curve, point.weight, point.lost, passes)
             trial = _evaluate(dual, moved, gamma, spare, worth)
             passes += 1

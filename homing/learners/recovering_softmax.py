@@ -126,6 +126,11 @@ class RecoveringSoftmax:
             },
             "scores": by_group[0, :-1].tolist(),
         }
+        if recency is None and self.novelty:
+            self.report["warnings"] = {
+                "no-recency": f"The log has no number {self.recency!r} of candidates, days since the user last got the "
+                "message: nothing recovers. Name it with recency, or pass novelty=0."
+            }
         scorer = RecoveringScorer(by_group, columns, groups, recency, self.novelty, self.half_life_days)
         return SoftmaxPolicy(scorer, self.temperature)
 

@@ -94,7 +94,7 @@ def test_a_sound_log_is_taken_without_a_word(name):
     """What a learner lacks itself (channels, time to train) it may name."""
     learner = learner_of(name)
     learner.fit(log(np.random.default_rng(4)), rng=np.random.default_rng(5))
-    assert set(learner.report["warnings"]) <= {"reach-not-identified", "effects-not-told", "no-progress"}
+    assert set(learner.report["warnings"]) <= {"reach-not-identified", "effects-not-told", "no-progress", "no-recency"}
 
 
 @pytest.mark.parametrize("name", ["behaviour-cloning", "decision-transformer", "linear", "structured", "r-learner"])

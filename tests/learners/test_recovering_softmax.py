@@ -110,6 +110,19 @@ def test_groups_and_recency_come_from_the_encoder(rng: np.random.Generator) -> N
     assert unknown[0, 1] == pytest.approx(everyone[0] - 0.4 * 0.5 ** (days[0] / 2), abs=1e-6)
 
 
+def test_a_recency_that_is_not_in_the_log_is_named(rng: np.random.Generator) -> None:
+    """A name with a letter missing would make reminders that never recover from having been sent."""
+    data = encoded(500, rng)
+    for params, named in (
+        ({"recency": "days_sinse_sent"}, True),
+        ({"recency": "x", "novelty": 0.0}, False),
+        ({}, False),
+    ):
+        learner = make("recovering-softmax", **params)
+        learner.fit(data, rng=rng)
+        assert ("no-recency" in learner.report["warnings"]) is named
+
+
 def test_a_log_in_parts_gives_the_same_policy(rng: np.random.Generator) -> None:
     data = encoded(900, rng)
     learner = make("recovering-softmax", group="language")

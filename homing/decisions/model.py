@@ -39,12 +39,14 @@ class ServedPolicy:
         version: of the registry.
         encoder: from raw features to columns; None when the policy looks at none.
         scorer: what values candidates, found through the policy's wrappers; None when there is none.
+        own: (m,) weights that count where a request has none; 0 where the policy does not say.
     """
 
     artifact: PolicyArtifact
     version: str
     encoder: FeatureEncoder | None
     scorer: Any
+    own: NDArray[np.float64]
 
     @classmethod
     def of(cls, artifact: PolicyArtifact, version: str) -> ServedPolicy:
@@ -54,7 +56,8 @@ class ServedPolicy:
             artifact,
             version,
             None if features is None else FeatureEncoder.from_dict(features),
-            _scorer(artifact.policy),
+            _layer(artifact.policy, "scores", "predict"),
+            _own_weights(artifact),
         )
 
     @property
@@ -89,7 +92,8 @@ class ServedPolicy:
         """The request's weights in the order of the policy's objectives.
 
         Raises:
-            InvalidInputError: if an objective is left out, or all weights are 0.
+            InvalidInputError: if an objective is left out, all weights are 0, or one has the sign that the policy's own
+                has not: a harm would count as a benefit.
             UnknownNameError: if one is none of the policy's.
         """
         if given is None:
@@ -106,7 +110,13 @@ class ServedPolicy:
             raise InvalidInputError(
                 describe("weights", dict(given), "must not all be 0", "Leave weights out for the policy's own.")
             )
-        return np.array([given[name] for name in names], dtype=np.float64)
+        out = np.array([given[name] for name in names], dtype=np.float64)
+        for i in np.flatnonzero(out * self.own < 0.0):
+            harm = self.own[i] < 0.0
+            bound = f"must be {'<=' if harm else '>='} 0, as the policy's own ({self.own[i]:g})"
+            step = "The more a harm counts, the farther below 0 is its weight." if harm else "It is no harm."
+            raise InvalidInputError(describe(f"weights.{names[i]}", float(out[i]), bound, step))
+        return out
 
     def probabilities(
         self,
@@ -188,10 +198,18 @@ def _problem(row: NDArray[np.float64], eligible: NDArray[np.bool_]) -> str | Non
     return "mass_on_ineligible" if row[~eligible].any() else None
 
 
-def _scorer(policy: Any) -> Any:
-    # Policies wrap policies (ε-greedy over softmax over a scorer); the scorer is the innermost.
+def _own_weights(artifact: PolicyArtifact) -> NDArray[np.float64]:
+    given: Any = artifact.weights
+    if given is None:
+        given = getattr(_layer(artifact.policy, "weights"), "weights", None)
+    m = len(artifact.objectives)
+    return np.zeros(m) if np.shape(given) != (m,) else np.asarray(given, dtype=np.float64)
+
+
+def _layer(policy: Any, *names: str) -> Any:
+    # Policies wrap policies (ε-greedy over softmax over a scorer); the first layer that has these, from outside.
     for _ in range(10):
-        if policy is None or (hasattr(policy, "scores") and hasattr(policy, "predict")):
+        if policy is None or all(hasattr(policy, name) for name in names):
             return policy
         policy = getattr(policy, "scorer", None) or getattr(policy, "base", None)
     return None

@@ -162,7 +162,8 @@ class DecideRequest(_Row):
         time_zone: the user's IANA zone; quiet hours are read on the user's clock.
         consent: channel (`*` for all) → may it be used? None leaves it to the consents on record.
         decided_at: only for replays; the service's own clock is used when it is None.
-        weights: objective → importance (≥ 0); every objective of the policy, or None for the policy's own.
+        weights: objective → what one of it is worth, below 0 for harms such as opt-outs; every objective of the policy,
+            or None for the policy's own.
     """
 
     user_id: Identifier
@@ -171,7 +172,7 @@ class DecideRequest(_Row):
     time_zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = "UTC"
     consent: dict[Identifier, Annotated[bool, Field(strict=True)]] | None = Field(default=None, max_length=100)
     decided_at: Time | None = None
-    weights: dict[Identifier, Annotated[Number, Field(ge=0)]] | None = Field(default=None, max_length=100)
+    weights: dict[Identifier, Number] | None = Field(default=None, max_length=100)
 
     @classmethod
     def from_dict(cls, data: object) -> DecideRequest:

@@ -32,6 +32,7 @@ class Artifact:
     name: str = "known"
     features: dict[str, Any] | None = None
     objectives: tuple[str, ...] = ("clicks",)
+    weights: Any = None
     digest: str = "0" * 64
 
     def action_probs(self, *arrays: Any) -> Any:

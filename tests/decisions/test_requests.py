@@ -62,7 +62,7 @@ CASES = {
     "zone": ({**GOOD, "time_zone": "Mars/Olympus"}, "time_zone == 'Mars/Olympus', must be an IANA time zone"),
     "zone path": ({**GOOD, "time_zone": "../etc/passwd"}, "must be an IANA time zone"),
     "consent as text": ({**GOOD, "consent": {"push": "yes"}}, "consent.push == 'yes', must be true or false"),
-    "negative weight": ({**GOOD, "weights": {"a": -1.0}}, "weights.a == -1.0, must be greater than or equal to 0"),
+    "weight as text": ({**GOOD, "weights": {"a": "high"}}, "weights.a == 'high', must be a number"),
     "not an object": ([GOOD], "must be a JSON object"),
     "every channel": (
         candidate(channel="*"),

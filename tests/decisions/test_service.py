@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -21,6 +22,7 @@ from homing.decisions import (
     SqliteLedger,
 )
 from homing.errors import HomingError, InvalidInputError
+from homing.policies import EpsilonGreedyPolicy, GreedyPolicy
 
 
 def test_a_decision_says_what_was_drawn_and_how_probable_it_was(make_service, request_of):
@@ -264,19 +266,53 @@ def test_a_consent_from_a_fast_clock_does_not_outlive_a_withdrawal(make_service,
 
 WEIGHTS = {
     "unknown": ({"clics": 1.0}, "Did you mean 'clicks'?"),
-    "left out": ({"clicks": 1.0}, "must name every objective of the policy. Add retention."),
-    "all zero": ({"clicks": 0.0, "retention": 0.0}, "must not all be 0"),
+    "left out": ({"clicks": 1.0}, "must name every objective of the policy. Add opt_outs."),
+    "all zero": ({"clicks": 0.0, "opt_outs": 0.0}, "must not all be 0"),
+    "a harm as a benefit": (
+        {"clicks": 1.0, "opt_outs": 4.0},
+        "weights.opt_outs == 4.0, must be <= 0, as the policy's own",
+    ),
+    "a benefit as a harm": (
+        {"clicks": -1.0, "opt_outs": -4.0},
+        "weights.clicks == -1.0, must be >= 0, as the policy's",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", WEIGHTS)
 def test_weights_are_checked_against_the_policy(case, make_service, request_of, artifact):
     given, message = WEIGHTS[case]
-    service = make_service(policy=artifact(objectives=("clicks", "retention")))
+    service = make_service(policy=artifact(objectives=("clicks", "opt_outs"), weights=np.array([1.0, -2.0])))
     with pytest.raises(HomingError) as caught:
         service.decide(request_of(weights=given))
     assert message in str(caught.value)
     assert service.ledger.counts()["decisions"] == 0
+
+
+def test_the_more_a_harm_counts_the_less_is_sent(make_service, request_of, artifact):
+    """A message brings 0.3 clicks and 0.1 opt-outs: it is sent while an opt-out costs less than three clicks."""
+    clicks_and_leaves = np.array([[[0.3, 0.1]]])
+
+    @dataclass
+    class Rewards:
+        weights: np.ndarray
+
+        def predict(self, context, candidates):
+            n, k = candidates.shape[:2]
+            return clicks_and_leaves * (np.arange(k) > 0)[None, :, None] * np.ones((n, 1, 1))
+
+        def scores(self, context, candidates, weights=None):
+            return self.predict(context, candidates) @ (self.weights if weights is None else weights)
+
+    policy = GreedyPolicy(Rewards(np.array([1.0, -2.0])))
+    service = make_service(policy=artifact(policy=EpsilonGreedyPolicy(policy, 0.0), objectives=("clicks", "opt_outs")))
+    sent = {
+        cost: not service.decide(request_of(weights={"clicks": 1.0, "opt_outs": -cost})).is_silence
+        for cost in (0.0, 2.0, 4.0)
+    }
+    assert sent == {0.0: True, 2.0: True, 4.0: False}
+    with pytest.raises(InvalidInputError, match="must be <= 0, as the policy's own \\(-2\\)"):
+        service.decide(request_of(weights={"clicks": 1.0, "opt_outs": 4.0}))
 
 
 def test_without_an_encoder_a_feature_keeps_the_kind_of_its_first_value(make_service, request_of):

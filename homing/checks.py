@@ -31,6 +31,17 @@ def check_positive(name: str, value: float, *, next_step: str = "") -> float:
     return float(value)
 
 
+def check_count(name: str, value: int, *, least: int = 1, next_step: str = "") -> int:
+    """Return a whole number >= `least`.
+
+    >>> check_count("threads", 2)
+    2
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InvalidInputError(describe(name, value, f"must be a whole number >= {least}", next_step))
+    return int(value)
+
+
 def check_one_of(name: str, value: str, known: Collection[str], *, next_step: str = "") -> str:
     """Return `value` if it is one of `known`; otherwise hint at the nearest name."""
     if value not in known:

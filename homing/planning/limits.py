@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from homing.errors import InvalidInputError, describe
 
@@ -41,6 +43,14 @@ class Limit:
                     "Leave out what has no limit.",
                 )
             )
+        if not isinstance(self.where, Mapping):
+            raise InvalidInputError(describe(f"where of {kind}", self.where, "must map columns to codes"))
+        for column, chosen in self.where.items():
+            for code in chosen if isinstance(chosen, Iterable) and not isinstance(chosen, str) else [chosen]:
+                if isinstance(code, bool) or not isinstance(code, int | str | np.integer):
+                    bound = "must be a code, its name, or a list of them"
+                    step = "YAML reads on, off, yes and no so: quote them." if isinstance(code, bool) else ""
+                    raise InvalidInputError(describe(f"{column} of {kind}", code, bound, step))
 
     @property
     def label(self) -> str:

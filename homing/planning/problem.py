@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from homing.checks import check_shape
+from homing.checks import check_count, check_shape
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.planning.limits import Budget, Floor, Limit, Selection
+
+L = TypeVar("L", bound=Limit)
 
 _SORT = "Sort the candidates by user; a stable sort keeps their order within each user."
 
@@ -126,13 +128,13 @@ class PlanningProblem:
         put("codes", {key: self._codes("codes", key, column, n) for key, column in self.codes.items()})
         put("segments", {key: self._codes("segments", key, col, self.n_users) for key, col in self.segments.items()})
         put("costs", {key: _reals(f"costs[{key!r}]", column, n, 0.0) for key, column in self.costs.items()})
-        put("budgets", tuple(self.budgets))
-        put("floors", tuple(self.floors))
+        put("budgets", _limits("budgets", self.budgets, Budget))
+        put("floors", _limits("floors", self.floors, Floor))
         put("exclusive", (self.exclusive,) if isinstance(self.exclusive, str) else tuple(self.exclusive))
-        if isinstance(self.max_per_user, bool) or not 1 <= self.max_per_user <= 64:
+        if not 1 <= check_count("max_per_user", self.max_per_user, least=0) <= 64:
             raise InvalidInputError(describe("max_per_user", self.max_per_user, "must be in 1 … 64"))
-        if not 0 <= self.min_gap_hours < 2**31:
-            raise InvalidInputError(describe("min_gap_hours", self.min_gap_hours, "must be an integer >= 0"))
+        if check_count("min_gap_hours", self.min_gap_hours, least=0) >= 2**31:
+            raise InvalidInputError(describe("min_gap_hours", self.min_gap_hours, "must be < 2**31"))
         for column in (*self.exclusive, *(["hour"] if self.min_gap_hours else [])):
             if column not in self.codes:
                 raise unknown_name("code column", column, self.codes, "Add it to codes.")
@@ -361,6 +363,16 @@ def _offsets(user: Any, n: int) -> NDArray[np.int64]:
     offsets = np.empty(users + 1, dtype=np.int64)
     fill_offsets(ids, offsets)
     return offsets
+
+
+def _limits(name: str, given: object, kind: type[L]) -> tuple[L, ...]:
+    if not isinstance(given, Iterable):
+        raise InvalidInputError(describe(name, given, f"must be a list of {kind.__name__}"))
+    out = tuple(given)
+    for i, item in enumerate(out):
+        if not isinstance(item, kind):
+            raise InvalidInputError(describe(f"{name}[{i}]", item, f"must be a {kind.__name__}"))
+    return out
 
 
 def _reals(name: str, column: ArrayLike, length: int | None, low: float) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.planning.limits import Budget, Floor, Limit
@@ -26,7 +26,7 @@ class LimitItem(_Strict):
     """One budget or floor; see `homing.planning.Limit`."""
 
     limit: float = Field(ge=0)
-    where: dict[str, str | int | list[str] | list[int]] = Field(default_factory=dict)
+    where: dict[str, StrictStr | StrictInt | list[StrictStr] | list[StrictInt]] = Field(default_factory=dict)
     cost: str | None = None
     name: str = ""
 

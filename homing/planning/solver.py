@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_finite, check_shape
+from homing.checks import check_count, check_finite, check_shape
 from homing.planning.descent import Finished, descend
 from homing.planning.deviation import deviation, spread
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
@@ -94,8 +94,9 @@ def solve(
         from homing.planning.priorities import solve_in_order
 
         return solve_in_order(problem, warm_start=warm_start, seed=seed, threads=threads)
+    rng = np.random.default_rng(check_count("seed", seed, least=0))
     with pool_of(threads) as pool:
-        return _Search(problem, lay_out(problem, pool), np.random.default_rng(seed), pool).plan(warm_start)
+        return _Search(problem, lay_out(problem, pool), rng, pool).plan(warm_start)
 
 
 def dual_prices(
@@ -119,8 +120,9 @@ def dual_prices(
         True
     """
     layout = lay_out(problem)
+    rng = np.random.default_rng(check_count("seed", seed, least=0))
     with pool_of(threads) as pool:
-        search = _Search(problem, layout, np.random.default_rng(seed), pool)
+        search = _Search(problem, layout, rng, pool)
         _, done = search.minimum(warm_start)
         return search.rounding().of_limits(done.price)
 

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from homing.checks import check_count
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -31,7 +33,7 @@ Pool = ThreadPoolExecutor | Here
 @contextmanager
 def pool_of(threads: int) -> Iterator[Pool]:
     """A pool of so many threads; 0 for one a core."""
-    count = threads or os.cpu_count() or 1
+    count = check_count("threads", threads, least=0, next_step="0 is one a core.") or os.cpu_count() or 1
     if count == 1:
         yield Here()
     else:

@@ -6,8 +6,9 @@ import copy
 from abc import ABC, abstractmethod
 from typing import Generic, Self, TypeVar
 
+from homing.checks import check_count
 from homing.errors import InvalidInputError, describe
-from homing.simulation.checks import check_count, check_seed
+from homing.simulation.checks import check_seed
 from homing.simulation.world import IntArray, Observation, Outcomes, check_actions
 
 S = TypeVar("S")

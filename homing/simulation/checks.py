@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from homing.checks import check_count
 from homing.errors import InvalidInputError, describe
 
 P = TypeVar("P")
@@ -26,17 +27,6 @@ def parameters_of(kind: type[P], given: object, name: str = "parameters") -> P:
         step = f"Name what differs from the defaults: {kind.__name__}(NAME=VALUE)."
         raise InvalidInputError(describe(name, given, f"must be {kind.__name__}", step))
     return given
-
-
-def check_count(name: str, value: int, *, least: int = 1) -> int:
-    """Return a whole number >= `least`.
-
-    Raises:
-        InvalidInputError: if it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInputError(describe(name, value, f"must be a whole number >= {least}"))
-    return int(value)
 
 
 def check_seed(seed: int) -> int:

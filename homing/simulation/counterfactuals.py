@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from homing.checks import check_one_of, check_probability
+from homing.checks import check_count, check_one_of, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.estimates import Estimate, interval, t_quantile
 from homing.log import FeatureEncoder
 from homing.simulation.acting import AnyPolicy, Decider, decider, draw, play
-from homing.simulation.checks import check_count, check_seed
+from homing.simulation.checks import check_seed
 from homing.simulation.rollout import objective_weights, steps_of
 from homing.simulation.world import FloatArray, IntArray, Observation, World
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from homing.checks import check_count
 from homing.errors import InvalidInputError, describe
 from homing.log import DecisionLog
 from homing.simulation.baselines import baselines
-from homing.simulation.checks import check_count
 from homing.simulation.datasheet import datasheet
 from homing.simulation.delivery import Delivery
 from homing.simulation.log import check_logged, log_decisions

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.checks import check_count
 from homing.errors import InvalidInputError, MissingDependencyError, describe
 from homing.log import FeatureEncoder
-from homing.simulation.checks import check_count
 from homing.simulation.encode import ObservationEncoder, plain_encoder
 from homing.simulation.rollout import objective_weights, steps_of
 from homing.simulation.world import FloatArray, Observation, World

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
+from homing.checks import check_count
 from homing.errors import InvalidInputError, describe
 from homing.log import OUTCOMES_SCHEMA, DecisionLog, FeatureEncoder, Objectives, read_log
 from homing.log.files import data_files
@@ -18,7 +19,7 @@ from homing.log.writing import TableWriter
 from homing.policies import PolicyArtifact
 from homing.simulation.acting import AnyPolicy, decider, play
 from homing.simulation.arrow import LogRows
-from homing.simulation.checks import check_count, check_seed
+from homing.simulation.checks import check_seed
 from homing.simulation.delivery import Delivery, Mail
 from homing.simulation.rollout import Progress, steps_of
 from homing.simulation.slices import Slices, sliced

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from homing.checks import check_one_of, check_probability
+from homing.checks import check_count, check_one_of, check_probability
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.estimates import Estimate, interval
 from homing.log import FeatureEncoder
 from homing.simulation.acting import AnyPolicy, decider, play
-from homing.simulation.checks import check_count, check_seed
+from homing.simulation.checks import check_seed
 from homing.simulation.world import FloatArray, IntArray, World
 
 #: Called after each day with the days that are done and those there are.

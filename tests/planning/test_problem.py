@@ -54,6 +54,11 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "unknown cost": ({"budgets": [Budget(1, cost="mony")]}, UnknownNameError, "Did you mean 'money'?"),
     "no hour": ({"codes": {}, "min_gap_hours": 2}, UnknownNameError, "code column == 'hour'"),
     "no cap": ({"max_per_user": 0}, InvalidInputError, "max_per_user == 0, must be in 1 … 64."),
+    "part of a cap": ({"max_per_user": 1.5}, InvalidInputError, "max_per_user == 1.5, must be a whole number"),
+    "cap as a text": ({"max_per_user": "2"}, InvalidInputError, "max_per_user == '2', must be a whole number"),
+    "part of an hour": ({"min_gap_hours": 1.5}, InvalidInputError, "min_gap_hours == 1.5, must be a whole number"),
+    "floor as a budget": ({"budgets": [Floor(2)]}, InvalidInputError, "must be a Budget."),
+    "one budget": ({"budgets": Budget(2)}, InvalidInputError, "must be a list of Budget."),
     "twins": (
         {"value": [0.5, 0.5, 0.3, 0.1], "codes": {"channel": [0, 0, 0, 1]}, "costs": {}, "max_per_user": 2},
         InvalidInputError,
@@ -72,6 +77,20 @@ def test_bad_input_is_refused_by_name_and_row(case: str) -> None:
 def test_a_negative_budget_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=re.escape("limit of budget 'messages' == -1, must be a finite number")):
         Budget(-1)
+
+
+@pytest.mark.parametrize("code", [1.5, None, True, ["push", None]])
+def test_what_is_no_code_counts_nothing(code: object) -> None:
+    with pytest.raises(
+        InvalidInputError, match="channel of budget == .*, must be a code, its name, or a list"
+    ):
+        Budget(1, {"channel": code})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(("setting", "bound"), [({"threads": -1}, "threads == -1"), ({"seed": -1}, "seed == -1")])
+def test_settings_of_the_search_are_whole_numbers(setting: dict[str, int], bound: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{bound}, must be a whole number >= 0"):
+        solve(PlanningProblem(**GOOD), **setting)
 
 
 @pytest.mark.parametrize("offsets", [[1, 2], [0, 2, 1]])

@@ -81,9 +81,7 @@ def test_a_negative_budget_is_refused() -> None:
 
 @pytest.mark.parametrize("code", [1.5, None, True, ["push", None]])
 def test_what_is_no_code_counts_nothing(code: object) -> None:
-    with pytest.raises(
-        InvalidInputError, match="channel of budget == .*, must be a code, its name, or a list"
-    ):
+    with pytest.raises(InvalidInputError, match=r"channel of budget == .*, must be a code, its name, or a list"):
         Budget(1, {"channel": code})  # type: ignore[dict-item]
 
 

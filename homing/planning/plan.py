@@ -186,7 +186,7 @@ class UnmetFloorsError(HomingError, ValueError):
         ]
         if not told:  # all hold, but not beside what stands
             told = [describe("messages planned", plan.n_messages, "must keep what goes before, and do not")]
-        super().__init__(f"{'; '.join(told)} {self._next()}")
+        super().__init__(f"{' '.join(told)} {self._next()}")
 
     def _reached(self, item: LimitUse) -> str:
         return (self._floor if item.floor else self._budget).format(used=item.used)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.engines import Engine
+from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
 from homing.planning.limits import Limit
 from homing.planning.parts import parts_of
@@ -58,7 +58,7 @@ def plan_from_file(
         InvalidInputError, UnknownNameError: if the file or a candidate breaks a bound.
         UnmetFloorsError: if floors are not met (InfeasibleFloorsError where that is proven impossible).
     """
-    path, out = Path(path), Path(out)
+    path, out, engine = Path(path), Path(out), get_engine(engine)
     file = ProblemFile.from_yaml(path)
     folder = path.parent if data is None else Path(data)
     begin = _begin(file.limits, warm_start)

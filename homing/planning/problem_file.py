@@ -192,7 +192,7 @@ class ProblemFile(_Strict):
 
     @property
     def start(self) -> datetime:
-        """When the horizon begins: the next midnight UTC when the file does not say."""
+        """When the horizon begins: at today's first hour, in UTC, when the file does not say."""
         given = self.horizon.start
         if given is None:
             now = datetime.now(UTC)

@@ -155,8 +155,10 @@ class Rounding:
             value=value,
             upper_bound=bound,
             usage=tuple(
-                LimitUse(limit.label, isinstance(limit, Floor), float(limit.limit), float(units), abs(float(p)))
-                for limit, units, p in zip(self.problem.limits, use[self.layout.rows.of_limit], prices, strict=True)
+                LimitUse(limit.label, isinstance(limit, Floor), float(limit.limit), units, price)
+                for limit, units, price in zip(
+                    self.problem.limits, use[self.layout.rows.of_limit].tolist(), np.abs(prices).tolist(), strict=True
+                )
             ),
             n_users=self.layout.n_users,
             n_silent=int(n_silent),
@@ -256,7 +258,7 @@ def put(user: Any, item: Any, choice: Any, offsets: Any, pick: Any) -> Any:
     for x in range(user.shape[0]):
         for d in range(pick.shape[1]):
             i = item[choice[x], d]
-            pick[user[x], d] = i - offsets[user[x]] if i >= 0 else -1
+            pick[user[x], d] = i - offsets[user[x]] * (i >= 0)  # without a branch, for it is not to be guessed
 
 
 @compiled

@@ -23,10 +23,9 @@ from homing.planning.sets import after_prices
 from homing.planning.threads import Pool
 
 #: Users of a block, of many and of few: what one thread visits at a time, and the order in which sums are made.
-_BLOCK, _SMALL_BLOCK = 2**15, 2**11
+_BLOCK, _SMALL_BLOCK = 2**16, 2**11
 #: Users of whom all is made while their candidates are in the nearest cache.
-_RUN = 256
-_EVERY_BIT = np.iinfo(np.uint64).max
+_RUN = 2048
 #: Above 0.
 SMALLEST = np.float32(np.finfo(np.float32).tiny)
 
@@ -77,7 +76,7 @@ def screen(layout: Layout, users: IntArray | range, box: Box, pick: NDArray[np.i
     """
     floored, raised = box.floored(), box.raised()
     flat = np.array([np.ptp(low[:-1]) == 0.0 == np.ptp(high[:-1]) for low, high in zip(floored, raised, strict=True)])
-    prices = tuple(floored), tuple(raised), tuple(np.where(flat, 0, _EVERY_BIT).astype(np.uint64))
+    prices = tuple(floored), tuple(raised), tuple(~flat)
 
     def visit(block: IntArray) -> tuple[float, FloatArray, Options]:
         counted = np.zeros(box.low.shape[::-1]).T  # what is counted of one cell stands together
@@ -104,14 +103,14 @@ def blocks(users: IntArray | range) -> Iterator[IntArray]:
 
 @compiled
 def screen_one(
-    offsets: Any, columns: Any, cell: Any, users: Any, floored: Any, raised: Any, masks: Any, pick: Any, counted: Any
+    offsets: Any, columns: Any, cell: Any, users: Any, floored: Any, raised: Any, varied: Any, pick: Any, counted: Any
 ) -> Any:
     """`screen` where a user gets one candidate at most.
 
     Args:
         columns: 1 + K arrays (N,) float32: values, then each cost.
         floored, raised: 1 + K tables (cells,) float32, see `Box`.
-        masks: 1 + K, see `after_prices`.
+        varied: 1 + K, see `after_prices`.
         pick: (users of the layout,) out: rows that fixed users get, counted from the user's first; −1 for none.
         counted: (1 + K, cells) out, to which messages and costs of the fixed are added.
 
@@ -131,7 +130,7 @@ def screen_one(
     for x in range(0, n_users, _RUN):
         some, now = users[x : x + _RUN], n_open
         n_fixed, n_more = decide(
-            offsets, columns, cell, some, floored, raised, masks, pick, fixed, user[now:], sure[now:]
+            offsets, columns, cell, some, floored, raised, varied, pick, fixed, user[now:], sure[now:]
         )
         n_open += n_more
         for y in range(n_fixed):
@@ -145,7 +144,7 @@ def screen_one(
             room += offsets[user[d] + 1] - offsets[user[d]] + 1
         item = longer(item, room)
         mine = user[now:n_open], sure[now:n_open], first[now:]
-        n_options = list_rows(offsets, columns, cell, *mine, floored, masks, item, n_options)
+        n_options = list_rows(offsets, columns, cell, *mine, floored, varied, item, n_options)
     first[n_open] = n_options
     n = n_options
     value, kind, cost = np.empty(n), np.empty((1, n), np.uint32), np.empty((1, len(columns) - 1, n), np.float32)
@@ -167,7 +166,7 @@ def decide(
     users: Any,
     floored: Any,
     raised: Any,
-    masks: Any,
+    varied: Any,
     pick: Any,
     fixed: Any,
     user: Any,
@@ -193,11 +192,11 @@ def decide(
         top, second = np.float32(0.0), np.float32(0.0)
         which: Any = min(begin, last)
         for i in range(begin, end):
-            r = after_prices(i, columns, cell, floored, masks)
+            r = after_prices(i, columns, cell, floored, varied)
             second = max(second, min(top, r))
             which = i if r > top else which
             top = max(top, r)
-        least = after_prices(which, columns, cell, raised, masks)
+        least = after_prices(which, columns, cell, raised, varied)
         settled = least > second * np.float32(1.0 + 1e-6)
         sent = top > np.float32(0.0)
         fixed[n_fixed] = which
@@ -217,7 +216,7 @@ def list_rows(
     sure: Any,
     first: Any,
     floored: Any,
-    masks: Any,
+    varied: Any,
     item: Any,
     n: Any,
 ) -> Any:
@@ -237,7 +236,7 @@ def list_rows(
         begin, end = np.uint64(offsets[u]), np.uint64(offsets[u + np.uint64(1)])
         worth = longer(worth, np.int64(end - begin))
         for i in range(begin, end):
-            worth[i - begin] = after_prices(i, columns, cell, floored, masks)
+            worth[i - begin] = after_prices(i, columns, cell, floored, varied)
         for i in range(begin, end):  # on its own: what is read does not wait for where the last row was written
             item[n] = i
             n += np.uint64(worth[i - begin] >= least)

@@ -23,18 +23,18 @@ def reduced(i: Any, value: Any, cell: Any, costs: Any, table: Any) -> Any:
 
 
 @inlined
-def after_prices(i: Any, columns: Any, cell: Any, tables: Any, masks: Any) -> Any:
+def after_prices(i: Any, columns: Any, cell: Any, tables: Any, varied: Any) -> Any:
     """The same from values and costs as a tuple (1 + K), over which a loop is none when it is compiled.
 
     Args:
         tables: 1 + K tables (cells,); the sum is made in their precision.
-        masks: 1 + K bits of the cell's number to look a price of costs up by: 0 where all are the same, for the first
-            stays where it is quickly read.
+        varied: 1 + K, whether prices of each cost differ between cells.
     """
     c = np.uint64(cell[i])
     out = columns[0][i] - tables[0][c]
     for k in range(1, len(columns)):
-        out -= columns[k][i] * tables[k][c & masks[k]]
+        # The same way for all candidates of a loop, which is compiled for both: one price stays in a register.
+        out -= columns[k][i] * (tables[k][c] if varied[k] else tables[k][0])
     return out
 
 

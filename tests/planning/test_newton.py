@@ -52,3 +52,21 @@ def test_prices_that_only_their_difference_matters_of_do_not_run_away() -> None:
     assert done.price.sum() == pytest.approx(0.75, abs=0.005)  # a hundred are worth more
     assert done.price.max() < 1.0 and done.passes < 12
     assert done.weight @ (options.value > 0) == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize(("ceilings", "passes"), [((280, 200), 2), ((200, 200), 1)])
+def test_a_last_step_is_looked_at_where_it_goes_farther_than_prices_may_be_off(
+    ceilings: tuple[int, int], passes: int
+) -> None:
+    """Two prices of the same 400 users: one too high and one too low, they move 0.1 against each other, and 0.05 is sure.
+
+    Both too low, they move less. Taken unseen, far steps led a descent of a million users round in circles.
+    """
+    values = np.linspace(0.0, 1.0, 401)[1:]
+    codes = {"channel": np.zeros(400, int), "campaign": np.zeros(400, int)}
+    budgets = [Budget(ceilings[0], {"channel": 0}), Budget(ceilings[1], {"campaign": 0})]
+    dual, _ = dual_of(values, codes, budgets)
+    ends = {"enough": 0.0, "loose": 0.0, "most": 1, "blind": True}
+    done = minimise(dual, np.array([0.2, 0.2]), WHOLE, 0.01, np.full(2, 0.05), 0.05, **ends)
+    assert (np.abs(done.price - 0.2).max() > 0.05) == (passes == 2)
+    assert done.passes == passes

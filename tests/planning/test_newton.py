@@ -58,7 +58,7 @@ def test_prices_that_only_their_difference_matters_of_do_not_run_away() -> None:
 def test_a_last_step_is_looked_at_where_it_goes_farther_than_prices_may_be_off(
     ceilings: tuple[int, int], passes: int
 ) -> None:
-    """Two prices of the same 400 users: one too high and one too low, they move 0.1 against each other, and 0.05 is sure.
+    """Two prices of the same 400 users: one too high and one too low, they move 0.1 against each other; 0.05 is sure.
 
     Both too low, they move less. Taken unseen, far steps led a descent of a million users round in circles.
     """

@@ -216,10 +216,11 @@ def _future(
 ) -> FloatArray:
     """All users' rewards (N, m) when some rows' first actions are given."""
     world = world.copy()
-    action, _ = draw(decide(world), world.observation, n_users, seed, 0)
+    now = world.t  # steps of a run that led here with the same seed have had the draws before
+    action, _ = draw(decide(world), world.observation, n_users, seed, now)
     action[rows] = forced
     total = world.step(action).reward.copy()
-    for step in play(world, decide, steps=steps - 1, n_users=n_users, seed=seed, first=1):
+    for step in play(world, decide, steps=steps - 1, n_users=n_users, seed=seed, first=now + 1):
         total += step.outcomes.reward
     return total
 

@@ -7,7 +7,8 @@ import pytest
 
 from homing.errors import InvalidInputError, SupportError
 from homing.policies import SilencePolicy, UniformPolicy
-from homing.simulation import twins
+from homing.simulation import acting, counterfactuals, twins
+from homing.simulation.acting import draw
 from homing.simulation.draws import uniform
 
 N, DAYS, STEPS = 400, 3, 6
@@ -101,3 +102,24 @@ def test_intervals_need_more_than_one(small_world) -> None:
         effects.average()
     with pytest.raises(InvalidInputError, match=r"where == 'int64 \(1,\)', must be bool \(1,\), one for each pair"):
         effects.average(where=[0])  # positions are no mask
+
+
+def test_after_some_steps_no_draw_is_had_again(small_world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws are numbered by the world's steps: who plays a while and then asks for twins has no draw twice."""
+    numbers: list[int] = []
+
+    def noted(probs, seen, n_users, seed, step):
+        numbers.append(step)
+        return draw(probs, seen, n_users, seed, step)
+
+    monkeypatch.setattr(acting, "draw", noted)
+    monkeypatch.setattr(counterfactuals, "draw", noted)
+    small_world.reset(N, 1)
+    decide = acting.decider(small_world, UniformPolicy())
+    for _ in acting.play(small_world, decide, steps=3, n_users=N, seed=0):
+        pass
+    assert numbers == [0, 1, 2] and small_world.t == 3
+    numbers.clear()
+    user = small_world.observation.user
+    twins(small_world, user, np.zeros(len(user), dtype=int), policy=UniformPolicy(), horizon_days=2)
+    assert numbers == [3, 4, 5, 6] * 2  # two days of two steps, in both futures

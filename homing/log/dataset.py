@@ -64,6 +64,8 @@ class LoggedDataset:
         ...     user=["u1", "u1"], time=[0, 1])
         >>> data.next.tolist(), data.user_ids.tolist()
         ([1, -1], ['u1'])
+        >>> data
+        LoggedDataset(2 decisions of 1 users, up to 2 candidates, 1 + 1 features, objectives clicked)
     """
 
     context: NDArray[np.float32]
@@ -162,6 +164,14 @@ class LoggedDataset:
                 raise InvalidInputError(
                     describe(f"{name}[{row}]", probs[row].tolist(), bound, "Log the distribution that was drawn from.")
                 )
+
+    def __repr__(self) -> str:
+        # Neither arrays nor users' ids: what is printed ends in logs.
+        features = f"{self.context.shape[1]} + {self.candidates.shape[2]} features"
+        return (
+            f"LoggedDataset({self.n:,} decisions of {self.n_users:,} users, up to {self.k} candidates, {features}, "
+            f"objectives {', '.join(self.objectives)})"
+        )
 
     @property
     def n(self) -> int:

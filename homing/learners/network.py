@@ -129,8 +129,7 @@ class Network:
         """A (e, b, o) of one candidate of each decision, `action` (b,), or (e, b) where members choose differently."""
         if len(candidates) == 1:
             every = self._columns(candidates[0]).transpose(1, 2)  # (e, c + u, k)
-            at = action.expand(self.members, -1)[:, None].expand(-1, every.shape[1], -1)
-            relative = (every - every[..., :1]).gather(2, at)
+            relative = gathered(every - every[..., :1], action.expand(self.members, -1), ordered=every.is_cuda)
         else:
             picked = candidates[torch.arange(len(candidates), device=action.device), action]  # (b, c) or (e, b, c)
             relative = (self._columns(picked) - self._columns(candidates[:, 0])).transpose(1, 2)
@@ -195,3 +194,25 @@ class Network:
         part["taste"] = part["heads"][..., v:].reshape(e, second, o, -1) * scale
         part["taste_bias"] = part["heads_bias"][..., v:].reshape(e, o, -1) * scale
         return Towers(*(part[name] for name in TOWERS)), part["heads"][..., :v], part["heads_bias"][..., :v]
+
+
+def gathered(columns: torch.Tensor, which: torch.Tensor, *, ordered: bool) -> torch.Tensor:
+    """Columns (e, n, b) of (e, n, k), by number (e, b).
+
+    Many decisions pick the same column, and its gradient is the sum of theirs. On a GPU `gather` adds them in whatever
+    order they come, so that no two trainings would end at the same bits; a product with ones and zeros has one order.
+
+    Args:
+        columns: (e, n, k).
+        which: int64 (e, b), in 0 to k − 1.
+        ordered: whether as a product, which on a CPU takes longer and gives nothing.
+
+    Example:
+        >>> columns = torch.tensor([[[1.0, 2.0, 3.0]]])
+        >>> [gathered(columns, torch.tensor([[2, 0, 2]]), ordered=way).tolist() for way in (False, True)]
+        [[[[3.0, 1.0, 3.0]]], [[[3.0, 1.0, 3.0]]]]
+    """
+    if not ordered:
+        return columns.gather(2, which[:, None].expand(-1, columns.shape[1], -1))
+    numbers = torch.arange(columns.shape[2], device=columns.device)
+    return columns @ (which[:, None] == numbers[:, None]).to(columns.dtype)

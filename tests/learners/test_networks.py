@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from homing.learners.adamw import AdamW
 from homing.learners.behaviour_cloning import LogLoss
 from homing.learners.iql import ExpectileValues
-from homing.learners.network import Form, Network
+from homing.learners.network import Form, Network, gathered
 from homing.learners.temporal_differences import SEPARATELY, TemporalDifferences
 from homing.learners.transitions import Gaps, Transitions
 from homing.log import CandidateStore, LoggedDataset
@@ -229,3 +229,16 @@ def test_steps_are_adams_with_decoupled_decay(rates, rng) -> None:
         step = first / (1 - 0.9**t) / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
         value = value - rate * decay * value - rate * step
     np.testing.assert_allclose(parameters, value, rtol=1e-10)
+
+
+@pytest.mark.parametrize("ordered", [False, True], ids=["as indices", "as a product"])
+def test_what_many_decisions_pick_gets_the_sum_of_their_gradients(ordered, rng) -> None:
+    columns = torch.from_numpy(rng.normal(size=(2, 3, 4))).requires_grad_()
+    which, gradient = rng.integers(0, 4, (2, 50)), rng.normal(size=(2, 3, 50))
+    found = gathered(columns, torch.from_numpy(which), ordered=ordered)
+    found.backward(torch.from_numpy(gradient))
+    wanted = np.zeros((2, 3, 4))
+    for e in range(2):
+        np.testing.assert_array_equal(found[e].detach().numpy(), columns[e].detach().numpy()[:, which[e]])
+        np.add.at(wanted[e].T, which[e], gradient[e].T)
+    np.testing.assert_allclose(columns.grad.numpy(), wanted, rtol=1e-12)

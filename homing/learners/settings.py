@@ -41,7 +41,7 @@ class Optimised:
         gone_after_days: a user who was silent for longer when the log ended has left, and earns nothing more; None
             takes it from the log (see `Gaps.of`).
         member_seed: of the (first) member's parameters.
-        device: `cpu`, `cuda`, …
+        device: `cpu`, `cuda`, … With `cuda:1`, that GPU of this machine; on a cluster each worker is given one.
         checkpoint_dir: keeps the state after every round; the same fit goes on from there, to the same bits. With
             processes on several machines it must be a folder that all can reach.
         engine: where networks are trained: `process`, here; `ray`, in processes of a Ray cluster; or an `Engine`.
@@ -90,8 +90,13 @@ class Optimised:
             raise InvalidInputError(describe("workers", self.workers, f"must be <= {self.batch_rows}, the batch_rows"))
         if not isinstance(self.engine, str) and not hasattr(self.engine, "here"):
             raise InvalidInputError(describe("engine", self.engine, "must be 'process', 'ray' or an Engine"))
-        if get_engine(self.engine).here and self.workers > 1:
+        here = get_engine(self.engine).here
+        if here and self.workers > 1:
             raise InvalidInputError(describe("workers", self.workers, "must be 1 in one process", "Take engine='ray'."))
+        place = torch.device(self.device)
+        if not here and place.type != "cpu" and place.index is not None:
+            step = f"Each worker is given one of its own: take {place.type!r}."
+            raise InvalidInputError(describe("device", self.device, "must be without a number on a cluster", step))
 
     def begin(
         self, dataset: LoggedDataset | PartedDataset, weights: Mapping[str, float] | None, rng: np.random.Generator

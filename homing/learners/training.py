@@ -164,7 +164,8 @@ def fit_members(
             take_steps, problem, feed(scratch), form, tuple(members), bias, loop=replace(loop, engine="process"),
             seed=seed, kept=kept,
         )  # fmt: skip
-        best, progress = engine.together(work, workers=loop.workers, gpus=loop.device != "cpu", folder=scratch)
+        gpus = torch.device(loop.device).type != "cpu"
+        best, progress = engine.together(work, workers=loop.workers, gpus=gpus, folder=scratch)
     return Fitted(Network(form, torch.from_numpy(best.copy())), progress.best_step, progress.step, progress.history)
 
 

@@ -267,7 +267,7 @@ def test_an_engine_elsewhere_gives_what_is_trained_here(rng, tmp_path) -> None:
     data = log(rng, users=150)
     asked = data.rows(np.arange(100))
     chances, digests = [], []
-    for i, more in enumerate([{}, {"engine": Elsewhere()}, {"engine": Elsewhere(), "workers": 2}]):
+    for i, more in enumerate([{}, {"engine": Elsewhere(), "device": "cpu:0"}, {"engine": Elsewhere(), "workers": 2}]):
         learner = make("iql", steps=200, sizes=(12, 12), learning_rate=5e-3, batch_rows=64, epsilon=0.0, gamma=0.2,
                        checkpoint_dir=tmp_path / str(i), **more)  # fmt: skip
         policy = learner.fit(data, rng=np.random.default_rng(3))
@@ -326,6 +326,10 @@ def test_a_worker_of_ray_that_dies_goes_on_to_the_same_bits(rng, tmp_path) -> No
         ({"workers": 2}, "workers == 2, must be 1 in one process. Take engine='ray'."),
         ({"workers": 0}, "workers == 0, must be a whole number >= 1"),
         ({"workers": 9, "batch_rows": 8, "engine": "ray"}, "workers == 9, must be <= 8, the batch_rows"),
+        (
+            {"engine": "ray", "device": "cuda:1"},
+            "device == 'cuda:1', must be without a number on a cluster. Each worker",
+        ),
         ({"engine": "rae"}, "engine == 'rae', must be one of 'process', 'ray'. Did you mean 'ray'"),
     ],
 )

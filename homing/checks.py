@@ -6,6 +6,7 @@ Each raises `InvalidInputError` with the first offending value, its bound and wh
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,13 +32,14 @@ def check_positive(name: str, value: float, *, next_step: str = "") -> float:
     return float(value)
 
 
-def check_count(name: str, value: int, *, least: int = 1, next_step: str = "") -> int:
-    """Return a whole number >= `least`.
+def check_count(name: str, value: Any, *, least: int = 1, next_step: str = "") -> int:
+    """Return a whole number >= `least` as an int; pipelines hand whole numbers over as floats.
 
-    >>> check_count("threads", 2)
-    2
+    >>> check_count("threads", 2), check_count("folds", 3.0)
+    (2, 3)
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    whole = isinstance(value, int | np.integer) or (isinstance(value, float | np.floating) and value.is_integer())
+    if isinstance(value, bool) or not whole or value < least:
         raise InvalidInputError(describe(name, value, f"must be a whole number >= {least}", next_step))
     return int(value)
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from homing.checks import check_one_of, check_probability
+from homing.checks import check_count, check_one_of, check_probability
 from homing.errors import InvalidInputError, UnknownNameError, unknown_name
 from homing.experiments.assignment import Assignment, Layer
 from homing.experiments.metrics import MDE, NIM, Covariate, Metric
 from homing.experiments.monitoring import FixedHorizon, Monitoring
 from homing.experiments.plain import ordered, read_yaml, to_plain
 from homing.experiments.plan_checks import (
-    check_count,
     check_error_rate,
     check_made,
     check_metrics,
@@ -121,7 +120,7 @@ class ExperimentPlan:
         check_one_of("adjustment", self.adjustment, ("per-variant", "pooled"))
         put(self, "holdout", check_share("holdout", self.holdout))
         if self.planned_size is not None:
-            put(self, "planned_size", check_count("planned_size", self.planned_size))
+            put(self, "planned_size", check_count("planned_size", self.planned_size, next_step="It counts units."))
 
     def __eq__(self, other: object) -> bool:
         """Equal where the digests are: the order of the variants counts."""

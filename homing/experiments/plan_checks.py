@@ -84,13 +84,6 @@ def check_share(name: str, value: Any) -> float:
     return float(value)
 
 
-def check_count(name: str, value: Any) -> int:
-    """A whole number > 0."""
-    if not _is_number(value) or not 0 < value < np.inf or value != int(value):
-        raise InvalidInputError(describe(name, value, "must be a whole number > 0", "It counts units."))
-    return int(value)
-
-
 def check_metrics(plan: ExperimentPlan) -> None:
     """Each metric once, in a role that it can have, over a window of its own columns, with covariates from before."""
     names = [metric.name for metric in plan.metrics]

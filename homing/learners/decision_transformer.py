@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from homing.checks import check_positive, check_probability
+from homing.checks import check_count, check_positive, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.learners.examples import Examples
-from homing.learners.learner import whole_number
 from homing.learners.prepared import Prepared
 from homing.learners.settings import not_negative
 from homing.learners.threads import few_threads
@@ -71,7 +70,7 @@ class DecisionTransformer:
         for name in ("learning_rate", "weight_decay"):
             setattr(self, name, check_positive(name, getattr(self, name)))
         for name in ("units", "batch_rows", "max_epochs", "patience"):
-            setattr(self, name, whole_number(name, getattr(self, name), 1))
+            setattr(self, name, check_count(name, getattr(self, name)))
         if self.units % HEADS:
             raise InvalidInputError(describe("units", self.units, f"must be a multiple of {HEADS}"))
         if self.gone_after_days is not None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_positive, check_probability
+from homing.checks import check_count, check_positive, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.learners.examination import Examined
-from homing.learners.learner import objective_weights, positive_numbers, two_layers, whole_number, yes_or_no
+from homing.learners.learner import objective_weights, positive_numbers, two_layers, yes_or_no
 from homing.learners.reward_models import PENALTIES, FittedModel, fit_linear, fit_neural
 from homing.log import LoggedDataset
 from homing.policies import EpsilonGreedyPolicy, GreedyPolicy, Policy, RewardModel, SoftmaxPolicy
@@ -113,9 +113,9 @@ class Neural(_DirectMethod):
             "sizes": two_layers("sizes", sizes),
             "weight_decay": float(weight_decay),
             "learning_rate": check_positive("learning_rate", learning_rate),
-            "batch_rows": whole_number("batch_rows", batch_rows, 1),
-            "max_epochs": whole_number("max_epochs", max_epochs, 0),
-            "patience": whole_number("patience", patience, 1),
+            "batch_rows": check_count("batch_rows", batch_rows),
+            "max_epochs": check_count("max_epochs", max_epochs, least=0),
+            "patience": check_count("patience", patience),
             "validation_share": check_probability("validation_share", validation_share),
         }
 

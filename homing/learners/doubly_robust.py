@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from homing.checks import check_one_of, check_probability
+from homing.checks import check_count, check_one_of, check_probability
 from homing.learners.cross_fitting import cross_fitted_rewards, doubly_robust_values
 from homing.learners.examination import Examined
 from homing.learners.examples import validation_rows
-from homing.learners.learner import objective_weights, positive_numbers, whole_number
+from homing.learners.learner import objective_weights, positive_numbers
 from homing.learners.message_shares import MessageShares
 from homing.learners.policy_problem import PolicyProblem, clustered_mean
 from homing.learners.reward_models import PENALTIES
@@ -72,7 +72,7 @@ class DoublyRobust:
     ) -> None:
         self.epsilon = check_epsilon(epsilon)
         self.reward_model = check_one_of("reward_model", reward_model, ("linear", "neural"))
-        self.folds = whole_number("folds", folds, 2)
+        self.folds = check_count("folds", folds, least=2)
         self.penalties = tuple(sorted(positive_numbers("penalties", penalties), reverse=True))
         self.validation_share = check_probability("validation_share", validation_share)
         self.model_penalties = positive_numbers("model_penalties", model_penalties)

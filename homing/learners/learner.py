@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from homing.checks import check_count
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.log import LoggedDataset, PartedDataset
 from homing.policies import Policy
@@ -107,26 +108,6 @@ def objective_weights(
     return out
 
 
-def whole_number(name: str, value: object, minimum: int) -> int:
-    """Return a setting as an int: pipelines hand whole numbers over as floats.
-
-    Raises:
-        InvalidInputError: if it is not a whole number >= minimum.
-
-    Example:
-        >>> whole_number("folds", 3.0, 2)
-        3
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.number)
-        or not float(value).is_integer()
-        or value < minimum
-    ):
-        raise InvalidInputError(describe(name, value, f"must be a whole number >= {minimum}"))
-    return int(value)
-
-
 def mapping(name: str, value: object) -> dict[str, Any]:
     """Return a setting as a dict.
 
@@ -169,7 +150,7 @@ def two_layers(name: str, value: object) -> tuple[int, int]:
     """
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise InvalidInputError(describe(name, value, "must be two layers"))
-    return whole_number(name, value[0], 1), whole_number(name, value[1], 1)
+    return check_count(name, value[0]), check_count(name, value[1])
 
 
 def positive_numbers(name: str, values: object) -> tuple[float, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.checks import check_count
 from homing.learners.examination import Examined
-from homing.learners.learner import whole_number
 from homing.log import Batch, LoggedDataset
 from homing.policies import MessageSharesPolicy
 
@@ -32,7 +32,7 @@ class MessageShares:
     """
 
     def __init__(self, steps: int = 200) -> None:
-        self.steps = whole_number("steps", steps, 1)
+        self.steps = check_count("steps", steps)
         self.report: dict[str, Any] = {}
 
     @Examined(rewards=False)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_positive
+from homing.checks import check_count, check_positive
 from homing.errors import InvalidInputError, describe
 from homing.learners.examination import Examined
 from homing.learners.impatient import Beliefs, TracePrior
-from homing.learners.learner import objective_weights, whole_number
+from homing.learners.learner import objective_weights
 from homing.learners.message_shares import message_columns
 from homing.learners.recovering_softmax import group_columns
 from homing.learners.traces import Traces, one_each
@@ -66,7 +66,7 @@ class Progressive:
         epsilon: float = 0.05,
         day_hours: float = 24.0,
     ) -> None:
-        self.days, self.draws = whole_number("days", days, 1), whole_number("draws", draws, 1)
+        self.days, self.draws = check_count("days", days), check_count("draws", draws)
         self.group, self.epsilon = str(group), check_epsilon(epsilon)
         self.spread = 0.0 if spread == 0 else check_positive("spread", spread)
         self.day_hours = check_positive("day_hours", day_hours)

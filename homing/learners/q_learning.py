@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from homing.checks import check_count
 from homing.errors import InvalidInputError, describe
-from homing.learners.learner import whole_number, yes_or_no
+from homing.learners.learner import yes_or_no
 from homing.learners.network import Form
 from homing.learners.prepared import Prepared
 from homing.learners.prepared_parts import PreparedParts
@@ -58,7 +59,7 @@ class QLearner(Optimised):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.members = whole_number("members", self.members, 1)
+        self.members = check_count("members", self.members)
         self.caution = not_negative("caution", self.caution)
         self.sampled_weights = yes_or_no("sampled_weights", self.sampled_weights)
         if self.caution and self.members < 2:

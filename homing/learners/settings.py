@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from homing.checks import check_positive, check_probability
+from homing.checks import check_count, check_positive, check_probability
 from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
-from homing.learners.learner import two_layers, whole_number
+from homing.learners.learner import two_layers
 from homing.learners.prepared import Prepared
 from homing.learners.prepared_parts import PreparedParts
 from homing.learners.training import Loop, Member
@@ -75,17 +75,17 @@ class Optimised:
         self.gamma = check_probability("gamma", self.gamma)
         self.epsilon = check_epsilon(self.epsilon)
         self.sizes = two_layers("sizes", self.sizes)
-        self.candidate_units = whole_number("candidate_units", self.candidate_units, 0)
+        self.candidate_units = check_count("candidate_units", self.candidate_units, least=0)
         self.learning_rate = check_positive("learning_rate", self.learning_rate)
         self.weight_decay = not_negative("weight_decay", self.weight_decay)
         for name in ("target_steps", "batch_rows", "steps", "patience"):
-            setattr(self, name, whole_number(name, getattr(self, name), 1))
+            setattr(self, name, check_count(name, getattr(self, name)))
         self.validation_share = check_probability("validation_share", self.validation_share)
         if self.gone_after_days is not None:
             self.gone_after_days = not_negative("gone_after_days", self.gone_after_days)
-        self.member_seed = whole_number("member_seed", self.member_seed, 0)
+        self.member_seed = check_count("member_seed", self.member_seed, least=0)
         check_device(self.device)
-        self.workers = whole_number("workers", self.workers, 1)
+        self.workers = check_count("workers", self.workers)
         if self.workers > self.batch_rows:
             raise InvalidInputError(describe("workers", self.workers, f"must be <= {self.batch_rows}, the batch_rows"))
         if not isinstance(self.engine, str) and not hasattr(self.engine, "here"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_positive
+from homing.checks import check_count, check_positive
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.learners.doubts import Offered, steadied
 from homing.learners.examination import Examined
@@ -17,7 +17,7 @@ from homing.learners.examples import user_folds
 from homing.learners.findings import silence_by_chance
 from homing.learners.gains import added_values
 from homing.learners.lasting import Pace, end_of, pace_of, sequel
-from homing.learners.learner import mapping, objective_weights, whole_number
+from homing.learners.learner import mapping, objective_weights
 from homing.learners.logistic import fit_chances
 from homing.learners.state_values import fit_values
 from homing.learners.told_effects import Terms, Told, told_effects
@@ -105,7 +105,7 @@ class Structured:
         self.fade_days = check_positive("fade_days", fade_days)
         self.tail_days, self.cost = float(tail_days), float(cost)
         self.epsilon = check_epsilon(epsilon)
-        self.folds = whole_number("folds", folds, 2)
+        self.folds = check_count("folds", folds, least=2)
         self.report: dict[str, Any] = {}
 
     @property

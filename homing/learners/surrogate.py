@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_probability
+from homing.checks import check_count, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.learners.examination import Examined
 from homing.learners.examples import user_folds
-from homing.learners.learner import make, mapping, objective_weights, whole_number
+from homing.learners.learner import make, mapping, objective_weights
 from homing.learners.settings import not_negative
 from homing.learners.state_values import fit_values
 from homing.learners.transitions import Gaps
@@ -70,7 +70,7 @@ def surrogate_rewards(
         (True, ('visits',))
     """
     check_probability("gamma", gamma)
-    folds = whole_number("folds", folds, 2)
+    folds = check_count("folds", folds, least=2)
     gone_after_days = None if gone_after_days is None else not_negative("gone_after_days", gone_after_days)
     gaps = Gaps.of(dataset, gone_after_days)
     if (gaps.next == np.arange(dataset.n)).all():
@@ -126,7 +126,7 @@ class Surrogate:
             raise InvalidInputError(describe("base", base, "must be another learner", "Try doubly-robust."))
         self.base, self.params = str(base), {} if params is None else mapping("params", params)
         make(self.base, **self.params)  # mistakes show before the log is read
-        self.gamma, self.folds = check_probability("gamma", gamma), whole_number("folds", folds, 2)
+        self.gamma, self.folds = check_probability("gamma", gamma), check_count("folds", folds, least=2)
         self.gone_after_days = None if gone_after_days is None else not_negative("gone_after_days", gone_after_days)
         self.report: dict[str, Any] = {}
 

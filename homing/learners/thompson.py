@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_positive
+from homing.checks import check_count, check_positive
 from homing.learners.bayes import PRIORS, Moments, Posterior, posterior
 from homing.learners.examination import Examined
-from homing.learners.learner import objective_weights, positive_numbers, two_layers, whole_number
+from homing.learners.learner import objective_weights, positive_numbers, two_layers
 from homing.learners.reward_models import fit_neural
 from homing.log import LoggedDataset
 from homing.policies import CrossedFeatures, EpsilonGreedyPolicy, HiddenFeatures, NeuralRewardModel, Policy
@@ -47,7 +47,7 @@ class Sampled:
     report: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.draws = whole_number("draws", self.draws, 1)
+        self.draws = check_count("draws", self.draws)
         if self.spread != 0:
             self.spread = check_positive("spread", self.spread)
         self.epsilon = check_epsilon(self.epsilon)
@@ -93,7 +93,7 @@ class LinTS(Sampled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.directions = whole_number("directions", self.directions, 0)
+        self.directions = check_count("directions", self.directions, least=0)
 
     @Examined(rewards=True)
     def fit(
@@ -131,7 +131,7 @@ class NeuralLinear(Sampled):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.sizes = two_layers("sizes", self.sizes)
-        self.max_epochs = whole_number("max_epochs", self.max_epochs, 1)
+        self.max_epochs = check_count("max_epochs", self.max_epochs)
 
     @Examined(rewards=True)
     def fit(

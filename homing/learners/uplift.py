@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.checks import check_probability
+from homing.checks import check_count, check_probability
 from homing.errors import InvalidInputError, describe
 from homing.learners.action_centred import CentredSums
 from homing.learners.cross_fitting import cross_fitted_rewards, doubly_robust_values
 from homing.learners.effects import Pairs, against_silence, fit_effects, pairs_of
 from homing.learners.examination import Examined
 from homing.learners.examples import user_folds, validation_rows
-from homing.learners.learner import objective_weights, positive_numbers, whole_number
+from homing.learners.learner import objective_weights, positive_numbers
 from homing.learners.reward_models import PENALTIES, FittedModel, fit_linear
 from homing.learners.thresholds import Threshold, tune_threshold
 from homing.log import LoggedDataset
@@ -50,7 +50,7 @@ class _Uplift:
         self.threshold = threshold
         self.epsilon = check_epsilon(epsilon)
         self.penalties = positive_numbers("penalties", penalties)
-        self.folds = whole_number("folds", folds, 2)
+        self.folds = check_count("folds", folds, least=2)
         self.validation_share = check_probability("validation_share", validation_share)
         self.report: dict[str, Any] = {}
 

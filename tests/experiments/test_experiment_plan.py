@@ -142,7 +142,7 @@ def test_a_time_of_measurement_that_one_metric_declares_holds_for_the_column() -
         ({"strata": ["country"]}, r"strata == \['country'\], must be a non-empty string"),
         ({"strata": "variant"}, "strata == 'variant', must be none of"),
         ({"salt": 5}, "salt == 5, must be text"),
-        ({"planned_size": 6000.5}, r"planned_size == 6000\.5, must be a whole number > 0"),
+        ({"planned_size": 6000.5}, r"planned_size == 6000\.5, must be a whole number >= 1"),
         ({"planned_size": True}, "planned_size == True, must be a whole number"),
         ({"monitoring": "group-sequential"}, r"monitoring == 'group-sequential', must be FixedHorizon\(…\) or"),
         ({"monitoring": FixedHorizon}, r"must be .* Write FixedHorizon\(\)"),

@@ -104,8 +104,10 @@ class TemporalDifferences:
         """What the network is told (b, m), and directions (e, 1 or b, m)."""
         if not self.sampled:
             return None, self.direction[:, None]
-        draw = torch.empty(rows, len(self.counted)).exponential_(generator=generator).to(self.unit.device)
-        draw = draw * self.counted
+        # From pinned memory, or a GPU would be waited for at every step.
+        gpu = self.unit.is_cuda
+        draw = torch.empty(rows, len(self.counted), pin_memory=gpu).exponential_(generator=generator)
+        draw = draw.to(self.unit.device, non_blocking=gpu) * self.counted
         share = draw / draw.sum(dim=1, keepdim=True) * self.counted.sum()
         direction = torch.nn.functional.normalize(self.direction[:, None] * share, dim=2)
         return torch.where(self.counted, share - 1.0, 0.0), direction

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
-from homing.learners.transitions import MAX_CACHE_BYTES, Gaps, Transitions
+from homing.learners.transitions import Gaps, Transitions
 from homing.learners.workers import Workers
 from homing.log import LoggedDataset
 
@@ -125,7 +125,7 @@ class OnDisk:
         every: whether a user's last decision may be drawn too, of which nobody knows what followed.
         seed: of the orders.
         device: where transitions go.
-        cache_bytes: padded candidates of a part are kept up to this size.
+        cache_bytes: padded candidates of a part are kept up to this size; None for `cache_limit`.
     """
 
     train: tuple[Stored, ...]
@@ -135,7 +135,7 @@ class OnDisk:
     every: bool
     seed: int
     device: str
-    cache_bytes: int = MAX_CACHE_BYTES
+    cache_bytes: int | None = None
     _open: dict[int, Piece] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -14,8 +14,11 @@ from homing.log import CandidateStore, LoggedDataset
 
 FloatArray = NDArray[np.float64]
 MICROSECONDS_PER_DAY = 86_400e6
-#: Padded candidates are kept in memory up to this size; beyond it they are expanded batch by batch.
-MAX_CACHE_BYTES = 2**30
+#: Padded candidates are kept in memory up to this size, and on a GPU up to this share of its free memory; beyond it
+#: they are expanded batch by batch.
+MAX_CACHE_BYTES, GPU_SHARE = 2**30, 0.5
+#: They are expanded in pieces of about this size: the host need not hold what a GPU does.
+PIECE_BYTES = 2**26
 #: Who is silent for longer than this many times what this share of gaps between decisions stays below has left.
 LONGEST_GAPS, ORDINARY_GAPS = 2.0, 0.999
 
@@ -113,6 +116,16 @@ class Gaps:
         return out
 
 
+def cache_limit(device: torch.device) -> int:
+    """Bytes that padded candidates may take on a device."""
+    if device.type != "cuda":
+        return MAX_CACHE_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    # What torch keeps of tensors that are gone is free too.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(GPU_SHARE * free)
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Candidates of decisions, ready to be gathered: the same for all, padded, or ragged when they are too many.
@@ -128,16 +141,20 @@ class Candidates:
     device: torch.device
 
     @classmethod
-    def of(cls, store: CandidateStore, device: torch.device, cache_bytes: int = MAX_CACHE_BYTES) -> Candidates:
-        """Choose how to keep them; padded up to `cache_bytes`."""
+    def of(cls, store: CandidateStore, device: torch.device, cache_bytes: int | None = None) -> Candidates:
+        """Choose how to keep them; padded up to `cache_bytes`, None for `cache_limit`."""
         n, k, c = store.shape
         if (store.counts == k).all():
             codes, numeric = store.codes.reshape(n, k, -1), store.numeric.reshape(n, k, -1)
             if (codes == codes[:1]).all() and (numeric == numeric[:1]).all():
                 return cls(torch.from_numpy(store[np.zeros(1, dtype=np.int64)]).to(device), store, device)
-        if n * k * c * 4 <= cache_bytes:
-            return cls(torch.from_numpy(store[np.arange(n)]).to(device), store, device)
-        return cls(None, store, device)
+        if n * k * c * 4 > (cache_limit(device) if cache_bytes is None else cache_bytes):
+            return cls(None, store, device)
+        padded = torch.empty(n, k, c, device=device)
+        size = max(PIECE_BYTES // max(k * c * 4, 1), 1)
+        for begin in range(0, n, size):
+            padded[begin : begin + size] = torch.from_numpy(store[begin : begin + size])
+        return cls(padded, store, device)
 
     def rows(self, rows: torch.Tensor) -> torch.Tensor:
         """Candidates of some rows, (b, k, c), or (1, k, c) for all."""
@@ -188,7 +205,7 @@ class Transitions:
 
     @classmethod
     def of(
-        cls, dataset: LoggedDataset, gaps: Gaps, device: torch.device, *, cache_bytes: int = MAX_CACHE_BYTES
+        cls, dataset: LoggedDataset, gaps: Gaps, device: torch.device, *, cache_bytes: int | None = None
     ) -> Transitions:
         """The tensors of a dataset; rewards in their own units. `cache_bytes` as in `Candidates.of`."""
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from homing.errors import InvalidInputError
-from homing.learners import make
+from homing.learners import make, transitions
 from homing.learners.findings import Ranges, findings
 from homing.learners.prepared_parts import PreparedParts
-from homing.learners.transitions import Candidates, Gaps, Transitions
+from homing.learners.transitions import Candidates, Gaps, Transitions, cache_limit
 from homing.log import CandidateStore, LoggedDataset, PartedDataset
 from homing.log.parted import Part
 from homing.log.store import MANIFEST, file_digest
+from homing.policies import save_policy
 
 DAY = 86_400_000_000
 
@@ -65,7 +66,9 @@ def test_returns_are_the_discounted_sums(rng) -> None:
         np.testing.assert_allclose(found[row], total, rtol=1e-10)
 
 
-def test_candidates_are_gathered_alike_however_they_are_kept(rng) -> None:
+@pytest.mark.parametrize("piece_bytes", [1, 100, 2**26], ids=["by the decision", "in pieces", "at once"])
+def test_candidates_are_gathered_alike_however_they_are_kept(rng, monkeypatch, piece_bytes) -> None:
+    monkeypatch.setattr(transitions, "PIECE_BYTES", piece_bytes)
     counts = np.array([2, 4, 1, 3])
     offsets = np.concatenate([[0], np.cumsum(counts)])
     store = CandidateStore(
@@ -74,13 +77,44 @@ def test_candidates_are_gathered_alike_however_they_are_kept(rng) -> None:
     rows = torch.tensor([3, 0, 1])
     cpu = torch.device("cpu")
     padded = Candidates.of(store, cpu)
-    ragged = Candidates.of(store, cpu, cache_bytes=0)
+    ragged = Candidates.of(store, cpu, cache_bytes=4 * 4 * 5 * 4 - 1)  # of 4 decisions, 4 candidates, 5 columns
     assert padded.padded is not None
     assert ragged.padded is None
     for kept in (padded, ragged):
         np.testing.assert_array_equal(kept.rows(rows).numpy(), store[rows.numpy()])
     alike = Candidates.of(CandidateStore.from_padded(np.broadcast_to(np.eye(3), (5, 3, 3))), cpu)
     assert alike.rows(rows).shape == (1, 3, 3)
+
+
+def test_a_gpu_keeps_candidates_in_half_of_what_it_has_free(monkeypatch) -> None:
+    found = {"mem_get_info": (700, 900), "memory_reserved": 150, "memory_allocated": 50}
+    for name, value in found.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert cache_limit(torch.device("cuda")) == 400
+    assert cache_limit(torch.device("cpu")) == 2**30
+
+
+def test_a_fit_is_the_same_however_candidates_are_kept(rng, monkeypatch, tmp_path) -> None:
+    n = 400
+    counts = rng.integers(2, 5, n)
+    real = np.arange(4) < counts[:, None]
+    candidates = np.where(real[..., None], rng.normal(size=(n, 4, 2)), 0.0)
+    data = log(np.arange(n) // 10, np.arange(n) % 10, context=rng.normal(size=(n, 3)), eligible=real,
+               candidates=candidates, action=rng.integers(0, counts))  # fmt: skip
+    digests, asked = [], []
+
+    def limited(device: torch.device) -> int:
+        asked.append(limit)
+        return limit
+
+    monkeypatch.setattr(transitions, "cache_limit", limited)
+    for limit in (0, 2**30):
+        learner = make("cql", steps=120, sizes=(8, 8), batch_rows=32, gone_after_days=2.0)
+        policy = learner.fit(data, rng=np.random.default_rng(3))
+        assert learner.report["warnings"].get("no-progress") is None
+        digests.append(save_policy(policy, tmp_path / str(limit), objectives=data.objectives))
+    assert asked == [0, 2**30]
+    assert digests[0] == digests[1]
 
 
 def test_a_batch_holds_what_followed() -> None:

@@ -73,7 +73,9 @@ format: setup ## Format the code and fix what the linter can
 bench: setup ## Benchmarks: ratios against a named peer in one run
 	@$(PYTHON) requirements/install.py --profile peers --venv .venv-peers --no-project
 	@$(PYTHON) requirements/install.py --profile peers-experiments --venv .venv-peers-experiments --no-project
-	@set -e; for bench in benchmarks/*/run.py; do echo "● $${bench%/run.py}"; name=$${bench%.py}; $(PY) -m "$${name//\//.}"; done
+	@set -e; for bench in benchmarks/*/run.py; do echo "● $${bench%/run.py}"; name=$${bench%.py}; \
+		if [[ $$name == *_gpu/run ]] && ! nvidia-smi -L >/dev/null 2>&1; then echo 'left out: no GPU'; continue; fi; \
+		$(PY) -m "$${name//\//.}"; done
 
 ##@ Platform
 compile: setup ## Compile the pipelines to pipelines/compiled/

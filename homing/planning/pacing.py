@@ -8,7 +8,7 @@ forgets nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.checks import check_positive
-from homing.errors import InvalidInputError, describe
-from homing.planning.prices import Prices
+from homing.planning.prices import Prices, check_returns
 
 FloatArray = NDArray[np.float64]
 #: The logarithm of a price moves at most so far from the planned one; with what all budgets share, so far.
@@ -25,6 +24,8 @@ MOST, MOST_TOGETHER = math.log(1e3), 2.0
 #: Requests are counted by so many slices of the horizon, of equal expected traffic. Of late means: since the slice
 #: before the present one began.
 SLICES = 24
+#: `RemainingRatio.returns` where nobody knows.
+RETURNS = 0.3
 
 
 @runtime_checkable
@@ -129,8 +130,8 @@ class RemainingRatio:
         common: how strongly all prices answer to use that the traffic does not explain.
         own: how strongly a budget's own part answers.
         returns: in [0, 1), chance that requests which are missing, or came early, are made up for later in the horizon.
-            Near 0 where days differ in size, near 1 where they differ in when requests come; the default is for those
-            who do not know.
+            Near 0 where days differ in size, near 1 where they differ in when requests come. What the prices say that
+            past days were like (`Prices.returns`) when None, or else `RETURNS`.
         spread: how far the traffic of a part of the horizon may be from its forecast, as a standard deviation of the
             logarithm.
         prior: requests that the forecast counts for before those that come are believed.
@@ -139,7 +140,7 @@ class RemainingRatio:
 
     common: float = 3.0
     own: float = 1.0
-    returns: float = 0.3
+    returns: float | None = None
     spread: float = 0.4
     prior: float = 100.0
     scale: float = 0.1
@@ -147,8 +148,7 @@ class RemainingRatio:
     def __post_init__(self) -> None:
         for name in ("common", "own", "spread", "prior", "scale"):
             check_positive(name, getattr(self, name))
-        if isinstance(self.returns, bool) or not isinstance(self.returns, int | float) or not 0.0 <= self.returns < 1.0:
-            raise InvalidInputError(describe("returns", self.returns, "must be in [0, 1)"))
+        check_returns(self.returns)
 
     def still_to_come(self, forecast: float, *, elapsed: float, requests: float, recent: float | None = None) -> float:
         """Requests that the rest of the horizon is expected to bring, as a share of the whole forecast.
@@ -181,10 +181,11 @@ class RemainingRatio:
         late = overall
         if recent is not None:
             late = (recent + self.prior * overall) / (forecast * (elapsed - begin) + self.prior)
-        if self.returns == 0.0:
+        returns = RETURNS if self.returns is None else self.returns
+        if returns == 0.0:
             return rest * late
         made_up = max((1.0 - requests / forecast) / rest, math.exp(-MOST))
-        odds = self.returns * rest * math.exp(-0.5 * (math.log(made_up) / self.spread) ** 2) / (1.0 - self.returns)
+        odds = returns * rest * math.exp(-0.5 * (math.log(made_up) / self.spread) ** 2) / (1.0 - returns)
         share = odds / (1.0 + odds)
         return rest * math.exp(share * math.log(made_up) + (1.0 - share) * math.log(late))
 
@@ -212,7 +213,8 @@ class RemainingRatio:
 
     def signed(self, prices: Prices, *, elapsed: float, requests: FloatArray, used: FloatArray) -> FloatArray:
         """See `Pacer.signed`."""
-        rest, left_as_planned = self.as_planned(math.fsum(prices.traffic), elapsed=elapsed, requests=requests)
+        told = self if prices.returns is None or self.returns is not None else _told(self, prices.returns)
+        rest, left_as_planned = told.as_planned(math.fsum(prices.traffic), elapsed=elapsed, requests=requests)
         left = np.maximum(prices.at_most - used, 0.0)
         # Where nothing is left to be used nor to use it, all is as planned.
         tiny = np.finfo(np.float64).tiny
@@ -230,6 +232,11 @@ class RemainingRatio:
         apart = np.where(prices.is_floor, -apart, apart)
         price: FloatArray = np.maximum((base + v) * np.exp(apart) - v, 0.0)
         return np.where(prices.is_floor, -price, price)
+
+
+@lru_cache(maxsize=16)
+def _told(pacer: RemainingRatio, returns: float) -> RemainingRatio:
+    return replace(pacer, returns=returns)
 
 
 @lru_cache(maxsize=256)

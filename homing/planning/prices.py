@@ -46,6 +46,8 @@ class Prices:
         policy: digest of the policy artifact whose scores the plan took for values; None where they came from
             elsewhere. Prices are in that policy's unit, and mean nothing to another.
         source: how they were made, for people: plain values for JSON.
+        returns: in [0, 1), chance that requests which are missing, or came early, are made up for later in the
+            horizon, as past ones say (`estimate_returns`); None where nobody knows. For pacers.
 
     Example:
         >>> push = PricedBudget("push", limit=1000, price=0.02, counts={"channel": "push"})
@@ -64,6 +66,7 @@ class Prices:
     schedule: tuple[tuple[float, tuple[float, ...]], ...] = ()
     policy: str | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
+    returns: float | None = None
 
     def __post_init__(self) -> None:
         names = [item.name for item in self.budgets]
@@ -85,6 +88,7 @@ class Prices:
         ):
             bound = "must be (factor, one finite price >= 0 a budget), by rising factor"
             raise InvalidInputError(describe("schedule", self.schedule, bound))
+        check_returns(self.returns)
 
     # What they say of a candidate -----------------------------------------------------------------------------------
 
@@ -224,9 +228,12 @@ class Prices:
     # The artifact ---------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """As JSON types; without `returns` where nobody knows, as files are that were written before there was any."""
+        known = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.returns is None:
+            del known["returns"]
         return {
-            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            **known,
             "budgets": [item.to_dict() for item in self.budgets],
             "start": self.start.astimezone(UTC).isoformat(),
             "traffic": list(self.traffic),
@@ -252,8 +259,9 @@ class Prices:
             InvalidInputError: if a key is missing, unknown or out of its bounds.
         """
         known = set(cls.__dataclass_fields__)
-        if set(data) != known:
-            odd = sorted(set(data) ^ known)[0]
+        wanted = known if "returns" in data else known - {"returns"}
+        if set(data) != wanted:
+            odd = sorted(set(data) ^ wanted)[0]
             bound = "is missing" if odd in known else "is not a key of prices"
             raise InvalidInputError(describe("key", odd, bound, AGAIN))
         try:
@@ -294,6 +302,13 @@ def uses_of(prices: Prices, labels: Sequence[Mapping[str, str]], amounts: Iterab
                 raise InvalidInputError(describe(f"candidates[{i}] {amount}", unit, bound, "Send it with the request."))
             uses[i, b] = max(0.0, unit)
     return uses
+
+
+def check_returns(value: float | None) -> float | None:
+    """Refuse what is neither None nor a number in [0, 1)."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0):
+        raise InvalidInputError(describe("returns", value, "must be in [0, 1)"))
+    return value
 
 
 def _canonical(document: Mapping[str, Any]) -> bytes:

@@ -39,6 +39,7 @@ def publish(
     hours: float = 24.0,
     traffic: Sequence[float] = (1.0,),
     requests: float | None = None,
+    returns: float | None = None,
     amounts: Mapping[str, str] | None = None,
     policy: str | None = None,
     source: Mapping[str, Any] | None = None,
@@ -65,6 +66,8 @@ def publish(
         traffic: shape of the day: how many requests are expected in each of equally long parts of the horizon, in any
             unit.
         requests: expected in all; one for each user when None.
+        returns: chance that requests which are missing, or came early, are made up for later in the horizon, from
+            `estimate_returns(…).believed`; None where nobody knows.
         amounts: cost column → where a request has it, `feature.NAME` (the column's own name when left out) or
             `objective.NAME`.
         policy: digest of the policy artifact whose scores were the values.
@@ -121,6 +124,7 @@ def publish(
         schedule=schedule,
         policy=policy,
         source=dict(source or {}),
+        returns=returns,
     )
 
 

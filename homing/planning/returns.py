@@ -11,10 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from homing.checks import check_finite, check_probability, check_shape
 from homing.errors import InvalidInputError, describe
+from homing.planning.pacing import RETURNS
 
 FloatArray = NDArray[np.float64]
 #: A pacer is never surer than this that all that is missing will yet come.
 MOST = 0.95
+
+
+class DaysAlikeError(InvalidInputError):
+    """Days differ no more than counting does: nothing can be learnt from them, and nothing depends on it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Returns:
     """Share of what differs from a forecast that is made up for later in the day, beside its interval.
 
     Attributes:
-        value: for `RemainingRatio(returns=…)`.
+        value: the share.
         lower, upper: interval at `level`.
         days: that it was found on.
         level: of the interval.
@@ -33,6 +38,17 @@ class Returns:
     upper: float
     days: int
     level: float
+
+    @property
+    def believed(self) -> float:
+        """For `publish(returns=…)` or `RemainingRatio(returns=…)`: of the interval, what is nearest to the default.
+
+        Days that are few, or hardly differ, are so not taken at their word, nor are mixtures of both kinds.
+
+        >>> [Returns(x, low, high, 28, 0.95).believed for x, low, high in [(0.9, 0.0, 0.95), (0.02, 0.0, 0.05)]]
+        [0.3, 0.05]
+        """
+        return min(max(RETURNS, self.lower), self.upper)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -61,8 +77,8 @@ def estimate_returns(history: ArrayLike, *, forecast: ArrayLike | None = None, l
         level: of the interval.
 
     Raises:
-        InvalidInputError: if there are fewer than three days or two parts, counts are negative, or days differ no more
-            than counting does.
+        InvalidInputError: if there are fewer than three days or two parts, or counts are negative.
+        DaysAlikeError: if days differ no more than counting does.
 
     Example:
         >>> size = np.random.default_rng(0).lognormal(0.0, 0.3, (60, 1))
@@ -80,7 +96,7 @@ def estimate_returns(history: ArrayLike, *, forecast: ArrayLike | None = None, l
     above, below = _moments(counts, given)
     if below <= 0.0:
         bound = "must differ by more than counting does"
-        raise InvalidInputError(describe("days of history", len(counts), bound, "Keep the default of `returns`."))
+        raise DaysAlikeError(describe("days of history", len(counts), bound, "Keep the default of `returns`."))
     without = np.array(
         [
             np.divide(*_moments(np.delete(counts, day, 0), None if given is None else np.delete(given, day, 0)))

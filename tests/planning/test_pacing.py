@@ -314,6 +314,20 @@ def test_what_cannot_be_replayed_is_refused(published):
         )  # fmt: skip
 
 
+def test_a_pacer_believes_what_prices_learnt_unless_it_is_told():
+    """At noon, of 350 requests where 500 were expected: the more of them return, the dearer a budget stays."""
+    now = {"elapsed": 0.5, "requests": came(0.5, rate=0.7), "used": np.array([35.0])}
+    unknown, learnt = prices_of(ONE.budgets[0]), prices_of(ONE.budgets[0], returns=0.9)
+
+    def at(prices, **keys):
+        return RemainingRatio(**keys).signed(prices, **now)[0]
+
+    assert at(learnt) == at(unknown, returns=0.9) == at(learnt, returns=0.9) > at(unknown)
+    assert at(unknown) == at(unknown, returns=0.3) == at(learnt, returns=0.3) > at(learnt, returns=0.0)
+    assert at(prices_of(ONE.budgets[0], returns=0.0)) == at(unknown, returns=0.0)
+    assert at(learnt, common=1.0) == at(unknown, common=1.0, returns=0.9)
+
+
 @pytest.mark.parametrize("keys", [{"step": 0.0}], ids=str)
 def test_settings_have_bounds(keys):
     with pytest.raises(InvalidInputError, match=r"step == 0\.0, must be a finite number > 0"):

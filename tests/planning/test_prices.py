@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -82,6 +83,16 @@ def test_a_file_gives_equal_prices_back(tmp_path_factory, limit, price, name, fl
     assert again.digest == digest and again.version.endswith(digest[:12])
 
 
+def test_prices_from_before_there_was_something_to_learn_keep_their_digest(tmp_path):
+    """The digest is what the release before computed."""
+    path = tmp_path / "prices.json"
+    old = Prices((PricedBudget("push", 5, 0.2),), START)
+    assert save_prices(old, path) == "d1a7b3664c21e28819b94ac736396b5b1275d354810cb5f1da627ead7e32ae2d"
+    assert "returns" not in json.loads(path.read_text()) and load_prices(path) == old
+    learnt = replace(old, returns=0.25)
+    assert save_prices(learnt, path) != old.digest and load_prices(path).returns == 0.25
+
+
 BROKEN = {
     "another price": (lambda d: d["budgets"][0].update(price=0.3), "digest of .* must be"),
     "another budget's name": (lambda d: d["budgets"][0].update(name="x"), "digest of"),
@@ -90,6 +101,7 @@ BROKEN = {
     "a key more": (lambda d: d.update(extra=1), "key == 'extra', is not a key of prices"),
     "a key less": (lambda d: d.pop("hours"), "key == 'hours', is missing"),
     "no time": (lambda d: d.update(start="soon"), "Invalid isoformat"),
+    "surer than sure": (lambda d: d.update(returns=1.0), r"returns == 1.0, must be in \[0, 1\)"),
     "no list": (lambda d: d.update(budgets=3), "not iterable"),
 }
 

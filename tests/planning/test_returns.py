@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homing.errors import InvalidInputError
-from homing.planning import RemainingRatio, estimate_returns
+from homing.planning import RemainingRatio, Returns, estimate_returns
+from homing.planning.returns import DaysAlikeError
 
 SHAPE = 400.0 * (1.2 + np.sin(np.linspace(0, 3, 24)))
 
@@ -69,6 +70,26 @@ def test_a_mixture_is_found_in_counted_days(share, mean):
     held = np.mean([each.lower <= share <= each.upper for each in found])
     assert abs(values.mean() - share) < 4 * values.std() / np.sqrt(40) + 0.02
     assert held > 0.75
+
+
+def test_days_that_say_little_are_not_believed():
+    """Of 200 histories that differ by counting alone (where they do at all, beyond it by chance), a tenth at most moves
+    the default; what is found in most of them is far from it."""
+    believed, odd = [], []
+    for seed in range(200):
+        try:
+            found = estimate_returns(np.random.default_rng(seed).poisson(SHAPE, (28, 24)))
+        except DaysAlikeError:
+            continue
+        believed.append(found.believed)
+        odd.append(abs(found.value - 0.3) > 0.2)
+    assert len(believed) > 50 and np.mean(odd) > 0.5
+    assert np.mean(np.array(believed) != 0.3) < 0.1
+
+
+def test_what_is_believed_is_the_part_of_the_interval_that_is_nearest_to_the_default():
+    for value, lower, upper, believed in ((0.3, 0.29, 0.31, 0.3), (0.5, 0.4, 0.7, 0.4), (0.1, 0.0, 0.2, 0.2)):
+        assert Returns(value, lower, upper, 99, 0.95).believed == believed
 
 
 def test_it_is_what_a_pacer_takes():

@@ -25,7 +25,7 @@ def plan(
         report: budgets, what one more unit of each buys, alternatives, silence and a sweep, for people.
         metrics: value, upper bound, gap; use and price of every limit.
         problem: the problem as YAML; see docs/guides/planning.md.
-        data: folder that the problem's candidates are relative to.
+        data: folder that the problem's candidates, and its history, are relative to.
         warm_start: prices of an earlier plan, where the search begins; "" for none.
         publish_to: file that the online service reads its prices from, replaced as a whole at the end; "" for none.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
+from homing.planning.history import read_history
 from homing.planning.limits import Limit
 from homing.planning.parts import parts_of
 from homing.planning.plan import Plan
@@ -21,6 +23,7 @@ from homing.planning.prices_file import load_prices, save_prices
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.problem_file import ProblemFile
 from homing.planning.publishing import publish
+from homing.planning.returns import DaysAlikeError, Returns, estimate_returns
 from homing.planning.solver import solve
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ def plan_from_file(
     Args:
         path: of the problem; see `ProblemFile`.
         out: the folder; made if missing.
-        data: folder that the candidates' path is relative to; the file's own when None.
+        data: folder that the paths of candidates and of the history are relative to; the file's own when None.
         warm_start: prices that an earlier plan of the same limits wrote.
         engine: where parts are planned, `process` or `ray`.
         threads: that pass over candidates; 0 for one a core.
@@ -62,6 +65,7 @@ def plan_from_file(
     file = ProblemFile.from_yaml(path)
     folder = path.parent if data is None else Path(data)
     begin = _begin(file.limits, warm_start)
+    past = _past(file, folder)
     rows = file.part_rows
     if rows is None and (file.policy or file.priorities):
         rows = 0
@@ -74,18 +78,38 @@ def plan_from_file(
 
         parted = solve_parquet(path, out, data=data, engine=engine, part_rows=rows, warm_start=begin, threads=threads)
         (out / PLAN).unlink(missing_ok=True)
-        return _written(file, path, out, parted.sample, parted)
+        return _written(file, path, out, parted.sample, parted, past)
     table = file.table(folder)
     problem = file.problem_of(table)
     plan = solve(problem, warm_start=begin, seed=file.seed, threads=threads)
     write_plan(problem, plan, out / PLAN, beside=table.select(file.columns.keep))
     for stale in out.glob("plan-*.parquet"):  # of an earlier run in parts
         stale.unlink()
-    return _written(file, path, out, problem, plan)
+    return _written(file, path, out, problem, plan, past)
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What past days say of the one planned for."""
+
+    traffic: Sequence[float]
+    returns: Returns | None
+
+
+def _past(file: ProblemFile, folder: Path) -> _Past:
+    given = file.horizon.traffic
+    if file.horizon.history is None:
+        return _Past((1.0,) if given is None else given, None)
+    counts = read_history(folder / file.horizon.history, start=file.start, hours=file.horizon.hours)
+    try:
+        found = estimate_returns(counts)
+    except DaysAlikeError:  # then what is believed of others matters little
+        found = None
+    return _Past(counts.mean(axis=0).tolist() if given is None else given, found)
 
 
 def _written(
-    file: ProblemFile, path: Path, out: Path, problem: PlanningProblem, plan: Plan | StreamedPlan
+    file: ProblemFile, path: Path, out: Path, problem: PlanningProblem, plan: Plan | StreamedPlan, past: _Past
 ) -> PlanReport:
     """The report, and with the prices as files."""
     found = report(problem, plan, sweeps=None if file.sweep is None else [file.sweep])
@@ -97,11 +121,18 @@ def _written(
             plan,
             start=file.start,
             hours=file.horizon.hours,
-            traffic=file.horizon.traffic,
+            traffic=past.traffic,
             requests=file.horizon.requests,
+            returns=None if past.returns is None else past.returns.believed,
             amounts=file.horizon.amounts,
             policy=file.horizon.policy,
-            source={"problem": path.name, "value": plan.value, "upper_bound": plan.upper_bound, "users": plan.n_users},
+            source={
+                "problem": path.name,
+                "value": plan.value,
+                "upper_bound": plan.upper_bound,
+                "users": plan.n_users,
+                **({} if past.returns is None else {"returns": past.returns.to_dict()}),
+            },
             seed=file.seed,
         )
         save_prices(prices, out / PRICES)

@@ -57,12 +57,20 @@ class Columns(_Strict):
 
 
 class Horizon(_Strict):
-    """What published prices need to know of the time planned for; see `homing.planning.Prices`."""
+    """What published prices need to know of the time planned for; see `homing.planning.Prices`.
+
+    Attributes:
+        traffic: requests expected in each of equally long parts, in any unit; when None, the mean of `history`'s hours,
+            or even without one.
+        history: past days' requests, in a file or a folder beside this one (`homing.planning.history`): they say
+            whether requests that are missing come later.
+    """
 
     start: datetime | None = None
     hours: float = Field(default=24.0, gt=0)
-    traffic: list[float] = Field(default=[1.0], min_length=1)
+    traffic: list[float] | None = Field(default=None, min_length=1)
     requests: float | None = Field(default=None, gt=0)
+    history: str | None = None
     policy: str | None = None
     amounts: dict[str, str] = Field(default_factory=dict)
 
@@ -85,7 +93,7 @@ class ProblemFile(_Strict):
     priorities: [{campaign: security}]  # what goes before all others, whatever it costs them
     part_rows: 5000000                  # candidates in memory at once; 0 for all; by size if left out
     sweep: opt_outs                     # the limit whose trade-off curve is drawn; the dearest one if left out
-    horizon: {start: 2026-11-23T00:00:00Z, hours: 24}
+    horizon: {start: 2026-11-23T00:00:00Z, hours: 24, history: past_days.csv}
     ```
 
     Example:

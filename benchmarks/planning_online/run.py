@@ -7,7 +7,11 @@ Fewer requests than forecast all day and requests that come later than forecast 
 reach on both is therefore bounded: `ToldAtNoon` has prices of its choice until noon, one for both days, and knows all
 that is to come from noon on.
 
-The pacer was made with the populations 0, 700 and 701, and is judged on others.
+Which kind of days there are, past ones tell: counts of their requests are drawn, `estimate_returns` learns from them,
+and shifted days are replayed with what it learnt.
+
+The pacer was made with the populations 0, 700 and 701, and what to believe of past days (`Returns.believed`) with 20 to
+22; both are judged on others.
 """
 
 from __future__ import annotations
@@ -37,10 +41,12 @@ from homing.planning import (
     RemainingRatio,
     Replay,
     UserOffsets,
+    estimate_returns,
     publish,
     replay,
     solve,
 )
+from homing.planning.pacing import RETURNS
 
 FloatArray = NDArray[np.float64]
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -49,12 +55,14 @@ CLOSE, SEEDS = 1e-3, 4
 #: One message a request: what is planned for several at once is for plans, not for requests.
 NOT_SERVED = "two each"
 PLANNED = tuple(name for name in FAMILIES if name != NOT_SERVED)
+#: Requests between two looks at the prices. The service looks at each; with a hundred between them, as `replay` has for
+#: so many requests if nothing is said, tied values lose up to 0.4 % in the last hundredth of the day.
+LOOK = 10
 #: The first population that is judged.
-FIRST = 20
+FIRST = 40
 OURS = "remaining ratio"
 #: Beside the default, by what one believes of how days differ.
-RETURNS = (0.0, 0.15, 0.5, 0.8)
-BELIEFS = {value: f"remaining ratio, returns {value:g}" for value in RETURNS} | {RemainingRatio().returns: OURS}
+BELIEFS = {value: f"remaining ratio, returns {value:g}" for value in (0.0, 0.15, 0.5, 0.8)} | {RETURNS: OURS}
 PACERS: dict[str, Pacer] = {
     **{name: RemainingRatio(returns=value) for value, name in sorted(BELIEFS.items())},
     "mirror descent": MirrorDescent(20.0),
@@ -90,6 +98,16 @@ DAYS = {
 #: Those by whose size the claim is, and those by whose shape it is.
 SIZES = tuple(name for name, day in DAYS.items() if day.requests != 1.0)
 TIMES = tuple(name for name, day in DAYS.items() if day.share != 0.5)
+#: Kinds of past days, and the days that one who has these in mind may meet.
+KINDS = {
+    "size": ("as forecast", *SIZES),
+    "times": ("as forecast", *TIMES),
+    "both": ("as forecast", *SIZES, *TIMES),
+}
+#: Past days that are counted, hour by hour, by how much they differ at most, and histories of them a population.
+PAST_DAYS, DIFFER, HISTORIES = 28, 0.3, 5
+#: Of a day's requests, those of each hour: few at night, as many before noon as after.
+HOURLY = (1.2 - np.cos(2 * np.pi * (np.arange(24) + 0.5) / 24)) / (1.2 * 24)
 #: Days that look alike until noon, and what morning prices are tried for, as factors of the forecast's traffic.
 ALIKE = {
     ("30 % fewer requests", "30 % of the morning comes in the evening"): (0.76, 0.79, 0.82, 0.85),
@@ -121,13 +139,19 @@ class ToldAtNoon(RemainingRatio):
 @dataclass(frozen=True)
 class Found:
     """Shares of hindsight by day and pacer of one family and seed, the least share of two days that look alike until
-    noon by the second of them, floors' least delivery, and broken budgets."""
+    noon by the second of them, floors' least delivery, broken budgets, and replays.
+
+    `learnt` is by kind of past days: what each history says is to be believed, and by day the least share of hindsight
+    over histories.
+    """
 
     family: str
     shares: dict[str, float]
     told: dict[str, float]
     delivered: dict[str, float]
+    learnt: dict[str, tuple[list[float], dict[str, float]]]
     broken: int
+    replays: int
     requests_per_s: float
     retried: int
 
@@ -144,7 +168,7 @@ def study(family: str, requests: int, seed: int) -> Found:
     forecast = part(whole, 0, requests, limits)
     plan, retried = certified(forecast)
     prices = publish(forecast, plan, start=START)
-    shares, delivered, broken, seconds, served = {}, {}, 0, 0.0, 0
+    shares, delivered, broken, replays, seconds, served = {}, {}, 0, 0, 0.0, 0
     streams: dict[str, Callable[[Pacer], Replay]] = {}
     best: dict[tuple[int, float], float] = {}
     for name, day in DAYS.items():
@@ -160,15 +184,29 @@ def study(family: str, requests: int, seed: int) -> Found:
             best[n, day.values], retried = found.upper_bound, retried + again
         early = int(day.share * n)
         clock = np.concatenate([np.arange(early) / early / 2, 0.5 + np.arange(n - early) / (n - early) / 2])
-        streams[name] = partial(replay, stream, prices, elapsed=clock, hindsight=best[n, day.values])
+        hindsight = best[n, day.values]
+        streams[name] = partial(replay, stream, prices, elapsed=clock, hindsight=hindsight, block=LOOK)
         for pace, pacer in PACERS.items():
             began = time.process_time()
             done = streams[name](pacer)
             seconds, served = seconds + time.process_time() - began, served + n
             shares[f"{name}: {pace}"] = done.share
-            broken += sum(done.used[limit.label] > limit.limit for limit in stream.budgets)
+            broken, replays = broken + exceeded(done, prices), replays + 1
             reached = [done.used[limit.label] / limit.limit for limit in stream.floors]
             delivered[f"{name}: {pace}"] = min(reached, default=1.0)
+    learnt = {}
+    for number, (kind, days) in enumerate(KINDS.items()):
+        values, least_of = [], dict.fromkeys(days, np.inf)
+        for history in range(HISTORIES):
+            rng = np.random.default_rng([seed, PLANNED.index(family), number, history])
+            values.append(estimate_returns(past_days(kind, requests, rng)).believed)
+        for name in days:
+            for value in sorted(set(values)):
+                done = streams[name](RemainingRatio(returns=value))
+                least_of[name] = min(least_of[name], done.share)
+                broken += exceeded(done, prices)
+                replays += 1
+        learnt[kind] = values, least_of
     told = {
         days[1]: max(
             min(
@@ -179,7 +217,24 @@ def study(family: str, requests: int, seed: int) -> Found:
         )
         for days, mornings in ALIKE.items()
     }
-    return Found(family, shares, told, delivered, broken, served / seconds, retried)
+    return Found(family, shares, told, delivered, learnt, broken, replays, served / seconds, retried)
+
+
+def exceeded(done: Replay, prices: Prices) -> int:
+    """Budgets of which more was used than their limit."""
+    return sum(done.used[item.name] > item.limit for item in prices.budgets if not item.floor)
+
+
+def past_days(kind: str, requests: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Requests (days, hours) of past days that differ by a share drawn evenly from ±`DIFFER`.
+
+    By it all hours of a day are larger, or those before noon are and those after it as much smaller; of `both`, each
+    day is of one of these kinds, with even chances.
+    """
+    off = rng.uniform(-DIFFER, DIFFER, (PAST_DAYS, 1))
+    moved = rng.random((PAST_DAYS, 1)) < {"size": 0.0, "times": 1.0, "both": 0.5}[kind]
+    after = np.where(moved, -off, off)
+    return rng.poisson(requests * HOURLY * (1.0 + np.where(np.arange(24) < 12, off, after)))
 
 
 def certified(problem: PlanningProblem) -> tuple[Plan, int]:
@@ -236,9 +291,10 @@ def text(found: list[Found], requests: int) -> str:
     parts = [
         "## Prices that serve",
         f"{requests:,} requests of 20 candidates are forecast and planned for; prices are published; then a day's "
-        f"requests come one by one. Least share of the hindsight optimum's upper bound over the populations of a "
-        "family (how many stands beside it), none of which the pacer was made with, hard stops on. Budgets exceeded in "
-        f"all {len(found) * len(DAYS) * len(PACERS)} replays: **{sum(one.broken for one in found)}**. "
+        f"requests come one by one, prices looked at every {LOOK} of them. Least share of the hindsight optimum's "
+        "upper bound over the populations of a family (how many stands beside it), none of which the pacer was made "
+        "with, hard stops on. Budgets exceeded in "
+        f"all {sum(one.replays for one in found):,} replays: **{sum(one.broken for one in found)}**. "
         f"{np.mean([one.requests_per_s for one in found]):,.0f} requests are replayed a CPU second. "
         f"{sum(one.retried for one in found)} of the plans ended more than {100 * CLOSE:g} % "
         "below their own upper bound, and were made again with another seed."
@@ -277,7 +333,7 @@ def text(found: list[Found], requests: int) -> str:
     parts += [
         "### What to believe of tomorrow",
         "% of hindsight, least over all families and populations, by `returns`: the chance that requests that are "
-        f"missing in the morning come later. The default is {RemainingRatio().returns:g}.",
+        f"missing in the morning come later. Where nobody knows, it is {RETURNS:g}.",
         table(
             ("returns", "30 % more or fewer requests", "30 % of half a day moved"),
             [
@@ -286,12 +342,50 @@ def text(found: list[Found], requests: int) -> str:
             ],
         ),
     ]
+    parts += learnt_text(found, head)
     floors = {name: min(one.delivered[f"{name}: {OURS}"] for one in found) for name in DAYS}
     parts.append(
         "Floors, least share of a guarantee delivered over ten of them (remaining ratio; prices do not promise what a "
         "plan does): " + "; ".join(f"{name} {100 * share:.1f} %" for name, share in floors.items()) + "."
     )
     return "\n\n".join(parts)
+
+
+def learnt_text(found: list[Found], head: tuple[str, ...]) -> list[str]:
+    """What past days taught, and what that earned."""
+    rows, claims = [], []
+    for kind, days in KINDS.items():
+        values = [value for one in found for value in one.learnt[kind][0]]
+        worst = {name: min(one.learnt[kind][1][name] for one in found) for name in days}
+        default = min(one.shares[f"{name}: {OURS}"] for one in found for name in days[1:])
+        missed = [name for name in days if worst[name] < (DAYS[name].bar or 0.0)]
+        claims.append(
+            f"- *{kind}*: believed {min(values):.3f} to {max(values):.3f}, {np.mean(values):.3f} on average (the "
+            f"default of {RETURNS:g} in {values.count(RETURNS)} of {len(values)} histories). Least found "
+            f"{100 * worst['as forecast']:.2f} % on days as forecast and "
+            f"{100 * min(worst[name] for name in days[1:]):.2f} % on shifted ones (with the default on all "
+            f"{100 * default:.2f} %). " + (f"**Not held:** {'; '.join(missed)}." if missed else "Held.")
+        )
+        rows += [
+            (f"{kind}: {name}", *least(found, lambda one, kind=kind, name=name: one.learnt[kind][1][name]))
+            for name in days
+        ]
+    first = next(iter(ALIKE))
+    bound = min(one.told[first[1]] for one in found)
+    return [
+        "### Learnt from past days",
+        f"{PAST_DAYS} past days are drawn, as counts of their requests in each hour and nothing else (Poisson around "
+        "their profile). `estimate_returns` says from them what to believe, as it does with `history` in a problem's "
+        "file: of its interval, what is nearest to the default. Days differ by up to "
+        f"{100 * DIFFER:g} %, drawn evenly: of *size*, all of a day's requests are more or fewer; of *times*, so many "
+        "of one half of the day come in the other; of *both*, each day is of one of these kinds, with even chances. "
+        f"{len(found) * HISTORIES} histories of each kind, {HISTORIES} a population. % of hindsight, least over "
+        "populations and histories, on days of the kind that the history is of.",
+        "Claimed: at least 99.8 % on days as forecast and 99 % on shifted ones.\n\n" + "\n".join(claims),
+        table(head, rows),
+        "Where days are of both kinds, no history says of which the next one is: *told at noon*, which knows more than "
+        f"any pacer, has {100 * bound:.2f} % at its least on both of *{first[0]}* and *{first[1]}*.",
+    ]
 
 
 def least(found: list[Found], of: Callable[[Found], float]) -> list[str]:

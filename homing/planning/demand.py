@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from homing.planning.compiled import compiled
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
-from homing.planning.problem import PlanningProblem, UserOffsets
+from homing.planning.problem import PlanningProblem, derived
 from homing.planning.solver import solve
 
 
@@ -38,8 +36,7 @@ def demand_of(problem: PlanningProblem, prices: FloatArray, threads: int = 0) ->
     np.add.at(of_row, rows.of_limit, prices)
     worth = np.empty(problem.n_candidates)
     after_prices(layout.value, layout.cell, layout.costs, rows.tables(of_row), worth)
-    free = replace(problem, user=UserOffsets(problem.offsets), value=worth.astype(np.float32), budgets=(), floors=(),
-                   priorities=())  # fmt: skip
+    free = derived(problem, value=worth.astype(np.float32), budgets=(), floors=(), priorities=())
     chosen = solve(free, threads=threads).chosen
     used = use_of(layout, chosen)
     # A candidate that was passed over for rounding was worth at most one unit in the last place more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,15 @@ class Limit:
 
     def __post_init__(self) -> None:
         kind = type(self).__name__.lower()
+        for key, text in (("cost", self.cost), ("name", self.name)):
+            if not isinstance(text, str) and not (key == "cost" and text is None):
+                raise InvalidInputError(describe(f"{key} of {kind}", text, "must be a text"))
+        if not isinstance(self.where, Mapping):
+            raise InvalidInputError(describe(f"where of {kind}", self.where, "must map columns to codes"))
+        object.__setattr__(self, "where", {column: _plain(column, kind, self.where[column]) for column in self.where})
+        size: Any = self.limit
+        if isinstance(size, np.number):
+            object.__setattr__(self, "limit", size.item())
         if isinstance(self.limit, bool) or not isinstance(self.limit, int | float) or not 0 <= self.limit < math.inf:
             raise InvalidInputError(
                 describe(
@@ -43,14 +52,6 @@ class Limit:
                     "Leave out what has no limit.",
                 )
             )
-        if not isinstance(self.where, Mapping):
-            raise InvalidInputError(describe(f"where of {kind}", self.where, "must map columns to codes"))
-        for column, chosen in self.where.items():
-            for code in chosen if isinstance(chosen, Iterable) and not isinstance(chosen, str) else [chosen]:
-                if isinstance(code, bool) or not isinstance(code, int | str | np.integer):
-                    bound = "must be a code, its name, or a list of them"
-                    step = "YAML reads on, off, yes and no so: quote them." if isinstance(code, bool) else ""
-                    raise InvalidInputError(describe(f"{column} of {kind}", code, bound, step))
 
     @property
     def label(self) -> str:
@@ -91,6 +92,30 @@ class Floor(Limit):
         >>> Floor(500, {"campaign": "launch"}).label
         'campaign=launch'
     """
+
+
+def distinct(budgets: Sequence[Budget], floors: Sequence[Floor]) -> tuple[Floor, ...]:
+    """Floors under names of their own: one on what a budget counts is `NAME (floor)`.
+
+    >>> distinct([Budget(9, {"channel": "push"})], [Floor(5, {"channel": "push"})])[0].label
+    'channel=push (floor)'
+    """
+    taken = {budget.label for budget in budgets}
+    return tuple(replace(item, name=f"{item.label} (floor)") if item.label in taken else item for item in floors)
+
+
+def _plain(column: str, kind: str, chosen: Any) -> Selection:
+    """A code, its name, or a list of them, without NumPy's types."""
+    several = isinstance(chosen, Iterable) and not isinstance(chosen, str)
+    codes = list(chosen) if several else [chosen]
+    for code in codes:
+        if isinstance(code, bool) or not isinstance(code, int | str | np.integer):
+            step = "YAML reads on, off, yes and no so: quote them." if isinstance(code, bool) else ""
+            bound = "must be a code, its name, or a list of them"
+            raise InvalidInputError(describe(f"{column} of {kind}", code, bound, step))
+    plain = [code if isinstance(code, str) else int(code) for code in codes]
+    out: Selection = plain if several else plain[0]  # type: ignore[assignment]
+    return out
 
 
 def _shown(chosen: Selection) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from homing.checks import check_count, check_shape
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.planning.limits import Budget, Floor, Limit, Selection
+from homing.planning.limits import Budget, Floor, Limit, Selection, distinct
 
 L = TypeVar("L", bound=Limit)
 
@@ -67,7 +67,7 @@ class PlanningProblem:
         codes: column → (N,) integers >= 0: "channel", "campaign", "hour", "domain", whatever limits and caps speak of.
         costs: column → (N,) float32 >= 0: "opt_outs", "money".
         budgets: what may be used at most.
-        floors: what must be delivered at least.
+        floors: what must be delivered at least; one on what a budget counts is named `NAME (floor)`.
         max_per_user: how many candidates of a user may be chosen.
         segments: column → (users,) integers >= 0, codes of the user; limits name them as they name `codes`.
         names: column → names of its codes 0, 1, …: limits may then use the names, and a code beyond them is an error.
@@ -129,7 +129,7 @@ class PlanningProblem:
         put("segments", {key: self._codes("segments", key, col, self.n_users) for key, col in self.segments.items()})
         put("costs", {key: _reals(f"costs[{key!r}]", column, n, 0.0) for key, column in self.costs.items()})
         put("budgets", _limits("budgets", self.budgets, Budget))
-        put("floors", _limits("floors", self.floors, Floor))
+        put("floors", distinct(self.budgets, _limits("floors", self.floors, Floor)))
         put("exclusive", (self.exclusive,) if isinstance(self.exclusive, str) else tuple(self.exclusive))
         if not 1 <= check_count("max_per_user", self.max_per_user, least=0) <= 64:
             raise InvalidInputError(describe("max_per_user", self.max_per_user, "must be in 1 … 64"))
@@ -138,6 +138,8 @@ class PlanningProblem:
         for column in (*self.exclusive, *(["hour"] if self.min_gap_hours else [])):
             if column not in self.codes:
                 raise unknown_name("code column", column, self.codes, "Add it to codes.")
+        if self.min_gap_hours:
+            self._check_hours()
         put("priorities", tuple(dict(where) for where in self.priorities))
         self._check_limits()
         self._check_priorities()
@@ -284,6 +286,14 @@ class PlanningProblem:
         small = out if out.dtype in (np.uint8, np.uint16, np.uint32) else out.astype(np.uint32)
         return np.ascontiguousarray(small)
 
+    def _check_hours(self) -> None:
+        """Hours apart are told by the codes: names in another order or with others between would not be heard."""
+        for code, label in enumerate(self.names.get("hour", ())):
+            if label != str(code):
+                bound = f"must be {str(code)!r}: codes are the hours that min_gap_hours counts between"
+                step = "Give hours as whole numbers."
+                raise InvalidInputError(describe(f"names['hour'][{code}]", label, bound, step))
+
     def _check_limits(self) -> None:
         seen: dict[str, int] = {}
         for limit in self.limits:
@@ -328,6 +338,32 @@ class PlanningProblem:
                     "Drop it, or add a code that tells the two apart.",
                 )
             )
+
+
+def derived(problem: PlanningProblem, **changes: Any) -> PlanningProblem:
+    """The same problem with other columns or limits, of the kinds that checks make of them: nothing is checked anew.
+
+    What a solver computes with need not be what a user may give: values after prices, rounded, may be the same for two
+    of a user's candidates, and a floor may lie above a budget that is tried.
+
+    Args:
+        problem: what is changed.
+        changes: fields; `user` as `UserOffsets`.
+
+    Example:
+        >>> problem = PlanningProblem(user=[0, 0], value=[0.5, 0.4], max_per_user=2)
+        >>> derived(problem, value=np.zeros(2, dtype=np.float32)).value.tolist()
+        [0.0, 0.0]
+    """
+    out = copy(problem)
+    for name, value in changes.items():
+        object.__setattr__(out, name, value)
+    if "user" in changes:
+        object.__setattr__(out, "offsets", changes["user"].offsets)
+    if set(changes) != {"value"}:
+        object.__setattr__(out, "laid_out", {})
+        out.__dict__.pop("nbytes", None)
+    return out
 
 
 def stacked(columns: Mapping[str, NDArray[np.float32]], length: int) -> NDArray[np.float32]:

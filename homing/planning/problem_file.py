@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from homing.errors import InvalidInputError, describe, unknown_name
-from homing.planning.limits import Budget, Floor, Limit
+from homing.planning.limits import Budget, Floor, Limit, distinct
 from homing.planning.problem import PlanningProblem
 from homing.planning.tables import problem_from_table
 
 _GUIDE = "See docs/guides/planning.md."
+
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("switch", "must be a number, and YAML reads on, off, yes and no as switches")
+    return value
+
+
+#: Numbers: what YAML reads as true or false is none.
+_Real = Annotated[float, BeforeValidator(_no_switch)]
+_Whole = Annotated[int, BeforeValidator(_no_switch)]
+_Where = dict[str, StrictStr | StrictInt | list[StrictStr] | list[StrictInt]]
 
 
 class _Strict(BaseModel):
@@ -25,8 +38,8 @@ class _Strict(BaseModel):
 class LimitItem(_Strict):
     """One budget or floor; see `homing.planning.Limit`."""
 
-    limit: float = Field(ge=0)
-    where: dict[str, StrictStr | StrictInt | list[StrictStr] | list[StrictInt]] = Field(default_factory=dict)
+    limit: _Real = Field(ge=0)
+    where: _Where = Field(default_factory=dict)
     cost: str | None = None
     name: str = ""
 
@@ -67,9 +80,9 @@ class Horizon(_Strict):
     """
 
     start: datetime | None = None
-    hours: float = Field(default=24.0, gt=0)
-    traffic: list[float] | None = Field(default=None, min_length=1)
-    requests: float | None = Field(default=None, gt=0)
+    hours: _Real = Field(default=24.0, gt=0)
+    traffic: list[_Real] | None = Field(default=None, min_length=1)
+    requests: _Real | None = Field(default=None, gt=0)
     history: str | None = None
     policy: str | None = None
     amounts: dict[str, str] = Field(default_factory=dict)
@@ -107,16 +120,16 @@ class ProblemFile(_Strict):
     policy: str | None = None
     per: Literal["user", "decision"] = "user"
     columns: Columns = Columns()
-    max_per_user: int = Field(default=1, ge=1, le=64)
-    min_gap_hours: int = Field(default=0, ge=0)
+    max_per_user: _Whole = Field(default=1, ge=1, le=64)
+    min_gap_hours: _Whole = Field(default=0, ge=0)
     exclusive: list[str] = Field(default_factory=list)
-    priorities: list[dict[str, str | int | list[str] | list[int]]] = Field(default_factory=list)
+    priorities: list[_Where] = Field(default_factory=list)
     budgets: list[LimitItem] = Field(default_factory=list)
     floors: list[LimitItem] = Field(default_factory=list)
-    part_rows: int | None = Field(default=None, ge=0)
+    part_rows: _Whole | None = Field(default=None, ge=0)
     sweep: str | None = None
     horizon: Horizon = Horizon()
-    seed: int = Field(default=0, ge=0)
+    seed: _Whole = Field(default=0, ge=0)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> ProblemFile:
@@ -128,7 +141,7 @@ class ProblemFile(_Strict):
         """
         path = Path(path)
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)  # noqa: S506 (a SafeLoader)
         except OSError as error:
             raise InvalidInputError(describe("problem file", str(path), "must be a readable file", _GUIDE)) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -193,10 +206,8 @@ class ProblemFile(_Strict):
     @property
     def limits(self) -> tuple[Limit, ...]:
         """Budgets, then floors, as those of a problem."""
-        return (
-            *(Budget(**item.model_dump()) for item in self.budgets),
-            *(Floor(**item.model_dump()) for item in self.floors),
-        )
+        budgets = [Budget(**item.model_dump()) for item in self.budgets]
+        return (*budgets, *distinct(budgets, [Floor(**item.model_dump()) for item in self.floors]))
 
     @property
     def start(self) -> datetime:
@@ -206,6 +217,19 @@ class ProblemFile(_Strict):
             now = datetime.now(UTC)
             return datetime(now.year, now.month, now.day, tzinfo=UTC)
         return given if given.utcoffset() is not None else given.replace(tzinfo=UTC)
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """A safe loader that refuses a key that is written twice: the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = getattr(key, "value", None)
+            if isinstance(name, str) and name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
+            seen.add(name if isinstance(name, str) else None)
+        return super().construct_mapping(node, deep)
 
 
 def _read(path: Path, wanted: Sequence[str]) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe, missing_dependency, unknown_name
+from homing.planning.limits import Limit
 from homing.planning.problem import PlanningProblem, UserOffsets
 
 
@@ -39,6 +40,7 @@ def problem_from_table(
         if len(wrong):
             bound = f"must be the same in all rows of user {ids[np.searchsorted(offsets, wrong[0], 'right') - 1]!r}"
             raise InvalidInputError(describe(f"{name}[{wrong[0]}]", str(rows[name][int(wrong[0])]), bound))
+    _check_texts(names, limits)
     return PlanningProblem(
         user=UserOffsets(offsets, ids),
         value=_numbers(value, rows[value]),
@@ -48,6 +50,21 @@ def problem_from_table(
         names=names,
         **limits,
     )
+
+
+def _check_texts(names: Mapping[str, Sequence[str]], limits: Mapping[str, Any]) -> None:
+    """Refuse numbers where a column holds texts: their places in the alphabet are nothing that a limit speaks of."""
+    lists = [limits.get(key, ()) for key in ("budgets", "floors", "priorities")]
+    given = [item for items in lists if isinstance(items, Iterable) for item in items]
+    wheres = [(f"limit {item.label!r}", item.where) for item in given if isinstance(item, Limit)]
+    wheres += [("priorities", item) for item in given if isinstance(item, Mapping)]
+    for of, where in wheres:
+        for column, chosen in where.items():
+            codes = [chosen] if isinstance(chosen, str | int | np.integer) else chosen
+            number = next((code for code in codes if not isinstance(code, str)), None)
+            if column in names and number is not None:
+                bound = "must be a text, as the column's are"
+                raise InvalidInputError(describe(f"{column} of {of}", int(number), bound, f"Quote it: '{number}'."))
 
 
 def arrow_table(table: Any) -> Any:
@@ -76,7 +93,9 @@ def users_of(column: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     if column.null_count:
         row = int(pc.index(pc.is_null(column), True).as_py())
         raise InvalidInputError(describe(f"user[{row}]", None, "must be given", "Leave rows without a user out."))
-    coded = pc.dictionary_encode(_plain(column))
+    if pa.types.is_nested(column.type):
+        raise InvalidInputError(describe("user type", str(column.type), "must be texts or numbers"))
+    coded = pc.dictionary_encode(plain_column(column))
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     codes = coded.indices.to_numpy(zero_copy_only=False)
     # Users are numbered as they first occur: in a file where they stand together the numbers never fall.
@@ -92,17 +111,55 @@ def users_of(column: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     return np.append(starts, len(codes)).astype(np.int64), ids
 
 
-def _plain(column: Any) -> Any:
+def joined(tables: Sequence[Any]) -> Any:
+    """Tables one after the other; of files that do not quite agree, numbers become the wider kind and texts plain.
+
+    Raises:
+        InvalidInputError: if a column is of kinds that do not go together.
+    """
+    import pyarrow as pa
+
+    if all(table.schema.equals(tables[0].schema) for table in tables):
+        return pa.concat_tables(tables)
+    plain = [pa.table({name: plain_column(table[name]) for name in tables[0].column_names}) for table in tables]
+    try:
+        return pa.concat_tables(plain, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        bound = "must be of one kind in all of the candidates' files"
+        raise InvalidInputError(describe("columns", " ".join(str(error).split()), bound)) from error
+
+
+def plain_column(column: Any) -> Any:
     """The same without a dictionary, and texts of any of Arrow's kinds as one kind."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):  # few kernels know dictionaries of every kind of text
         chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        values = [_plain(chunk.dictionary).take(chunk.indices) for chunk in chunks]
+        values = [plain_column(chunk.dictionary).take(chunk.indices) for chunk in chunks]
         return pa.chunked_array(values, None if values else column.type.value_type)
     if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
         return column.cast(pa.string())
     return column
+
+
+def texts_of(name: str, column: Any) -> tuple[str, ...] | None:
+    """The texts of a code column, each once and sorted; None where it holds whole numbers.
+
+    Raises:
+        InvalidInputError: if something is missing, or of another kind.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count:
+        row = int(pc.index(pc.is_null(column), True).as_py())
+        raise InvalidInputError(describe(f"{name}[{row}]", None, "must be given"))
+    plain = plain_column(column)
+    if pa.types.is_integer(plain.type):
+        return None
+    if not pa.types.is_string(plain.type):
+        raise InvalidInputError(describe(f"{name} type", str(column.type), "must be texts or whole numbers"))
+    return tuple(pc.unique(plain).sort().to_pylist())
 
 
 def _codes(name: str, column: Any, names: dict[str, tuple[str, ...]]) -> NDArray[Any]:
@@ -110,18 +167,12 @@ def _codes(name: str, column: Any, names: dict[str, tuple[str, ...]]) -> NDArray
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if column.null_count:
-        row = int(pc.index(pc.is_null(column), True).as_py())
-        raise InvalidInputError(describe(f"{name}[{row}]", None, "must be given"))
-    column = _plain(column)
-    if pa.types.is_integer(column.type):
-        out: NDArray[Any] = column.to_numpy()
+    texts = texts_of(name, column)
+    if texts is None:
+        out: NDArray[Any] = plain_column(column).to_numpy()
         return out
-    if not pa.types.is_string(column.type):
-        raise InvalidInputError(describe(f"{name} type", str(column.type), "must be texts or whole numbers"))
-    if name not in names:
-        names[name] = tuple(pc.unique(column).sort().to_pylist())
-    found = pc.index_in(column, value_set=pa.array(names[name], column.type))
+    names.setdefault(name, texts)
+    found = pc.index_in(plain_column(column), value_set=pa.array(names[name], pa.string()))
     codes: NDArray[Any] = np.asarray(found.to_numpy()).astype(np.uint32)
     return codes
 
@@ -129,6 +180,7 @@ def _codes(name: str, column: Any, names: dict[str, tuple[str, ...]]) -> NDArray
 def _numbers(name: str, column: Any) -> NDArray[Any]:
     import pyarrow as pa
 
+    column = plain_column(column)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise InvalidInputError(describe(f"{name} type", str(column.type), "must be numbers"))
     out: NDArray[Any] = column.to_numpy()  # what is missing becomes NaN, and is refused by its row

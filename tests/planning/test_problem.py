@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from homing.errors import InvalidInputError, UnknownNameError
 from homing.planning import Budget, Floor, InfeasibleFloorsError, PlanningProblem, UserOffsets, solve
+from homing.planning.demand import demand_of
 
 GOOD: dict[str, Any] = {
     "user": [0, 0, 1, 1],
@@ -179,3 +182,45 @@ def test_bad_new_values_are_refused() -> None:
     twins = PlanningProblem([0, 0], [1.0, 2.0], max_per_user=2)
     with pytest.raises(InvalidInputError, match=r"candidate 1 == .*user 0.*, must differ"):
         twins.revalued([1.0, 1.0])
+
+
+def test_limits_take_numbers_and_codes_of_numpy() -> None:
+    budget = Budget(np.int64(5), {"channel": np.int64(1), "hour": np.array([9, 10])})  # type: ignore[dict-item]
+    assert budget == Budget(5, {"channel": 1, "hour": [9, 10]}) and budget.label == "channel=1 & hour=9|10"
+    assert json.loads(json.dumps(budget.to_dict())) == budget.to_dict()
+    assert Floor(np.float32(0.5)).limit == 0.5
+    with pytest.raises(InvalidInputError, match="where of budget == 'push', must map"):
+        Budget(-1, "push")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="name of budget == 7, must be a text"):
+        Budget(1, name=7)  # type: ignore[arg-type]
+
+
+def test_a_budget_and_a_floor_on_the_same_are_told_apart() -> None:
+    push = {"channel": "push"}
+    problem = PlanningProblem(**GOOD, budgets=[Budget(2, push)], floors=[Floor(1, push)])
+    assert [item.label for item in problem.limits] == ["channel=push", "channel=push (floor)"]
+
+
+def test_hours_between_messages_are_counted_by_codes_that_are_hours() -> None:
+    names = {"hour": ["10", "8", "9"]}
+    with pytest.raises(
+        InvalidInputError, match=re.escape("names['hour'][0] == '10', must be '0': codes are the hours")
+    ):
+        PlanningProblem([0, 0], [1.0, 1.0], {"hour": [0, 2]}, max_per_user=2, min_gap_hours=2, names=names)
+    with pytest.raises(InvalidInputError, match="Give hours as whole numbers"):
+        table = pa.table({"user_id": ["a"] * 3, "value": [5.0, 6.0, 5.0], "hour": ["8", "9", "10"]})
+        PlanningProblem.from_table(table, codes=["hour"], max_per_user=3, min_gap_hours=2)
+
+
+def test_texts_are_selected_by_texts() -> None:
+    """By their order "12" would be code 1."""
+    table = pa.table({"user_id": ["a", "b"], "value": [1.0, 2.0], "campaign": ["1", "12"]})
+    with pytest.raises(InvalidInputError, match=re.escape("campaign of limit 'campaign=1' == 1, must be a text")):
+        PlanningProblem.from_table(table, codes=["campaign"], budgets=[Budget(0, {"campaign": 1})])
+    with pytest.raises(InvalidInputError, match=re.escape("campaign of priorities == 1, must be a text")):
+        PlanningProblem.from_table(table, codes=["campaign"], priorities=[{"campaign": ["12"]}, {"campaign": [1]}])
+
+
+def test_values_after_prices_may_be_the_same_for_two_candidates() -> None:
+    problem = PlanningProblem([0, 0], [0.1, 0.1 + 1e-8], {"campaign": [0, 0]}, budgets=[Budget(1)], max_per_user=2)
+    assert demand_of(problem, np.array([5.0]))[1].tolist() == [0.0]

@@ -70,7 +70,8 @@ def choose_exactly(
     value = layout.value[candidates].astype(np.float64)
     # The program stops at an absolute gap as well, which values in any unit must be far above.
     unit = max(float(np.abs(value).max()), 1e-300)
-    reach = max(float(np.maximum(value, 0.0).sum()), 1e-300)
+    # Its gap is a share of what the plan is worth, which is below 0 where floors need messages that do harm.
+    reach = max(float(np.maximum(value, 0.0).sum()), float(np.maximum(-value, 0.0).sum()), 1e-300)
     costs = layout.rows.cost > 0
     for margin in (0.0, _MARGIN):
         low = floor / scale + margin * costs

@@ -11,7 +11,6 @@ References:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +19,17 @@ from homing.planning.demand import use_of
 from homing.planning.layout import FloatArray, IntArray, Layout, lay_out
 from homing.planning.limits import Budget, Floor, Limit
 from homing.planning.plan import LimitUse, Plan, PriorityClass, UnmetFloorsError
-from homing.planning.problem import PlanningProblem, UserOffsets
+from homing.planning.problem import PlanningProblem, UserOffsets, derived
 from homing.planning.solver import solve
 
-L = TypeVar("L", Budget, Floor)
 #: What a later candidate that a floor needs costs, in mean values of a candidate: next to nothing, so that no more of
 #: them take part than floors ask for, the most valuable ones first.
 _NOTHING = 1e-9
 #: How much more a message that stands must be worth than any other of its user's, at first; doubled where it falls.
 _FIRMLY = 2.0
 _DOUBLINGS = 20
+#: Shares by which sums of costs are kept from their budgets: none, unless sums in another order end above them.
+_MARGINS = (0.0, 1e-12)
 
 
 def solve_in_order(
@@ -130,10 +130,11 @@ class _Stage:
         stays[taken] = (open_user & has_new)[user[taken]]
         gone = taken[~stays[taken]]
         self.rows = np.flatnonzero(new | stays)
+        self.layout, self.taken = layout, taken
         self.stays = stays[self.rows]
         self.own = (rank[self.rows] == number) & ~self.stays
         self.offsets = np.concatenate([[0], np.cumsum(np.bincount(user[self.rows], minlength=problem.n_users))])
-        self.gone = use_of(layout, gone)
+        self.gone, self.standing = use_of(layout, gone), use_of(layout, taken[stays[taken]])
         self.value, self.most = self._values(user[self.rows])
 
     def _values(self, user: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -146,35 +147,46 @@ class _Stage:
             value[other] = -nothing * (1.0 + (high - value[other]) / max(high - low, 1e-300))
         most = np.zeros(self.problem.n_users)
         np.maximum.at(most, user, np.abs(value))
-        return value, most[user]
+        # A user all of whose candidates are worth nothing has something to hold on to, too.
+        least = float(np.abs(value).mean()) if len(value) else 0.0
+        return value, np.maximum(most, least or 1.0)[user]
 
     def solve(self, warm_start: NDArray[np.float64] | None, seed: int, threads: int) -> tuple[Plan, IntArray]:
         """The stage's plan with a bound of this class's value alone, and the rows that this class sends."""
-        problem, left = self.problem, self.gone
-        b = len(problem.budgets)
-        stage = replace(
+        ceilings = np.array([item.limit for item in self.problem.budgets], dtype=np.float64)
+        for margin in _MARGINS:
+            found, sent = self._solve(margin, warm_start, seed, threads)
+            used = use_of(self.layout, np.sort(np.concatenate([self.taken, sent])))
+            if np.all(used[: len(ceilings)] <= ceilings):
+                break
+        return found, sent
+
+    def _solve(
+        self, margin: float, warm_start: NDArray[np.float64] | None, seed: int, threads: int
+    ) -> tuple[Plan, IntArray]:
+        problem = self.problem
+        budgets, floors = self._left(margin)
+        stage = derived(
             problem,
             user=UserOffsets(self.offsets),
             value=self.value.astype(np.float32),
             codes={name: column[self.rows] for name, column in problem.codes.items()},
             costs={name: column[self.rows] for name, column in problem.costs.items()},
-            budgets=tuple(_less(item, used) for item, used in zip(problem.budgets, left[:b], strict=True)),
-            floors=tuple(_less(item, used) for item, used in zip(problem.floors, left[b:], strict=True)),
+            budgets=budgets,
+            floors=floors,
             priorities=(),
         )
         firmly = _FIRMLY
         for _ in range(_DOUBLINGS):
             value = self.value.copy()
             value[self.stays] += firmly * self.most[self.stays]
-            tried = replace(stage, user=UserOffsets(self.offsets), value=value.astype(np.float32))
+            tried = derived(stage, value=value.astype(np.float32))
             try:
                 found = solve(tried, warm_start=warm_start, seed=seed, threads=threads)
             except UnmetFloorsError as error:
                 if not self.number:
                     # Floors that cannot be met whatever goes first are told as those of the whole.
-                    solve(
-                        replace(problem, user=UserOffsets(problem.offsets), priorities=()), seed=seed, threads=threads
-                    )
+                    solve(derived(problem, priorities=()), seed=seed, threads=threads)
                 raise UnmetFloorsError(replace(error.plan, chosen=self.rows[error.plan.chosen])) from error
             kept = np.zeros(len(self.rows), dtype=np.bool_)
             kept[found.chosen] = True
@@ -188,6 +200,28 @@ class _Stage:
         other = tried.value[~self.own & ~self.stays].astype(np.float64)
         slack = float(-other.min(initial=0.0)) * min(len(other), problem.n_users * problem.max_per_user)
         return replace(found, upper_bound=found.upper_bound - standing + slack), self.rows[kept & self.own]
+
+    def _left(self, margin: float) -> tuple[tuple[Budget, ...], tuple[Floor, ...]]:
+        """Budgets and floors less what is gone. What stands fits, to the last digit, and so do floors."""
+        problem, of_limit = self.problem, self.layout.rows.of_limit
+        whole = np.array([item.limit for item in problem.limits], dtype=np.float64)
+        budget = np.arange(len(whole)) < len(problem.budgets)
+        costs = np.array([item.cost is not None for item in problem.limits], dtype=np.bool_)
+        left = np.maximum(whole * (1.0 - margin * (budget & costs)) - self.gone, 0.0)
+        left[budget] = np.maximum(left[budget], self.standing[budget])
+        ceiling = np.full(len(self.layout.rows), np.inf)
+        np.minimum.at(ceiling, of_limit[budget], left[budget])
+        left[~budget] = np.minimum(left[~budget], ceiling[of_limit[~budget]])
+        b = len(problem.budgets)
+        return (
+            tuple(
+                replace(item, limit=float(x), name=item.label)
+                for item, x in zip(problem.budgets, left[:b], strict=True)
+            ),
+            tuple(
+                replace(item, limit=float(x), name=item.label) for item, x in zip(problem.floors, left[b:], strict=True)
+            ),
+        )
 
 
 def _excluded(problem: PlanningProblem, taken: IntArray, user: IntArray) -> NDArray[np.bool_]:
@@ -222,12 +256,6 @@ def _too_large(problem: PlanningProblem, used: FloatArray) -> NDArray[np.bool_]:
         elif left < 1.0:
             out |= counted(problem, budget)
     return out
-
-
-def _less(limit: L, used: float) -> L:
-    """The limit that is left; sums of costs in another order must not end above the whole one."""
-    whole = limit.limit * (1.0 - 1e-12) if limit.cost is not None and isinstance(limit, Budget) else limit.limit
-    return replace(limit, limit=max(0.0, float(whole - used)), name=limit.label)
 
 
 def _told(

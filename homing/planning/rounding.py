@@ -96,7 +96,7 @@ class Rounding:
         plan = self._told(sure, bound, value, others + bench.usage(choice, rows), repaired)
         missed = any(item.missing > 0 for item in plan.usage)
         infeasible = False
-        if (missed or plan.gap > _FINE) and (missed or plan.upper_bound > 0.0):
+        if missed or plan.gap > _FINE:
             plan, infeasible = self._exactly(plan, bench, sure)
         if any(item.missing > 0 for item in plan.usage):
             infeasible = infeasible or self._cannot_be_met(sure)

@@ -8,7 +8,7 @@ from typing import Any
 
 from homing.errors import unknown_name
 from homing.planning.plan import UnmetFloorsError
-from homing.planning.problem import PlanningProblem, UserOffsets
+from homing.planning.problem import PlanningProblem, derived
 from homing.planning.solver import solve
 
 #: Shares of the limit that are planned for.
@@ -99,9 +99,8 @@ def sweep(problem: PlanningProblem, name: str, *, factors: Sequence[float] = FAC
     points = []
     for factor in sorted(factors):
         size = problem.limits[at].limit * factor
-        changed = replace(
+        changed = derived(
             problem,
-            user=UserOffsets(problem.offsets),
             budgets=tuple(replace(item, limit=size) if item.label == name else item for item in problem.budgets),
             floors=tuple(replace(item, limit=size) if item.label == name else item for item in problem.floors),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, milp
@@ -108,7 +110,7 @@ def test_what_is_not_proven_is_not_called_infeasible(monkeypatch: pytest.MonkeyP
         budgets=[Budget(4.5, cost="money")],
         floors=[Floor(4.0, cost="money")],
     )
-    with pytest.raises(InfeasibleFloorsError, match=r"floor 'money' == 4.0, must be <= [23]"):
+    with pytest.raises(InfeasibleFloorsError, match=r"floor 'money .floor.' == 4.0, must be <= [23]"):
         solve(problem)
     monkeypatch.setattr("homing.planning.rounding.MOST_CANDIDATES", 0)
     with pytest.raises(UnmetFloorsError, match="nor proven impossible") as caught:
@@ -147,3 +149,17 @@ def test_the_order_of_users_and_candidates_does_not_matter() -> None:
     assert all(item.missing == 0.0 for plan in plans for item in plan.usage)
     assert plans[0].upper_bound == pytest.approx(plans[1].upper_bound, rel=1e-8)
     assert plans[0].value == pytest.approx(plans[1].value, rel=1e-9)
+
+
+def test_the_least_harmful_plan_is_found_where_floors_need_harm():
+    """All values are below 0; eight of sixteen users' best must go out, and a unit of cost is needed from them."""
+    rng = np.random.default_rng(1)
+    value, money = -rng.random(16).astype(np.float32), rng.random(16).astype(np.float32)
+    problem = PlanningProblem(np.arange(16), value, costs={"money": money}, floors=[Floor(3.0, cost="money")])
+    best = min(
+        float(-value[list(some)].sum(dtype=float))
+        for count in range(3, 9)
+        for some in combinations(range(16), count)
+        if money[list(some)].sum(dtype=float) >= 3.0
+    )
+    assert solve(problem).value == pytest.approx(-best, rel=1e-5)

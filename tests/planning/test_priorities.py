@@ -168,3 +168,35 @@ def test_what_is_refused():
         publish(problem, solve(problem), start=datetime(2026, 11, 23, tzinfo=UTC))
     file = ProblemFile.from_dict({"candidates": "c.parquet", "priorities": [{"campaign": ["launch", "tips"]}]})
     assert file.priorities == [{"campaign": ["launch", "tips"]}]
+
+
+@pytest.mark.parametrize("seed", [13, 14, 15, 17, 19])
+def test_messages_that_are_worth_nothing_stand_too(seed):
+    """A floor makes the first class send what is worth 0; the second class's plan must not take it back."""
+    rng = np.random.default_rng(seed)
+    problem = PlanningProblem(
+        np.repeat(np.arange(3), 3), np.where(rng.random(9) < 0.25, rng.integers(1, 3, 9), 0),
+        codes={"campaign": rng.integers(0, 3, 9), "channel": rng.integers(0, 2, 9)},
+        costs={"money": rng.integers(0, 3, 9)}, budgets=[Budget(3, {"channel": 0})], floors=[Floor(3, cost="money")],
+        max_per_user=2, exclusive=("campaign",), priorities=[{"campaign": 1}],
+    )  # fmt: skip
+    plan = solve(problem)
+    assert all(item.missing == 0 for item in plan.usage)
+
+
+@pytest.mark.parametrize("floors", [[], [Floor(2, cost="money")]], ids=["budget", "floor of the same size"])
+def test_a_budget_of_a_cost_that_is_used_up_exactly_is_no_hindrance(floors):
+    problem = PlanningProblem(
+        [0, 1], [1.0, 2.0], {"campaign": [1, 0]}, {"money": [1.0, 1.0]},
+        budgets=[Budget(2, cost="money", name="most")], floors=floors, priorities=[{"campaign": 1}],
+    )  # fmt: skip
+    assert solve(problem).value == 3.0
+
+
+def test_later_candidates_may_differ_by_little_in_a_wide_range():
+    """What a floor needs of them counts next to nothing while the first class is planned: in float32 two are equal."""
+    problem = PlanningProblem(
+        [0, 0, 1, 1], [1000.0, 1000.0001, -1e6, 5.0], {"campaign": [0, 0, 0, 1]},
+        floors=[Floor(1, {"campaign": 0})], max_per_user=2, priorities=[{"campaign": 1}],
+    )  # fmt: skip
+    assert solve(problem).chosen.tolist() == [0, 1, 3]

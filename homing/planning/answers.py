@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from homing.errors import InvalidInputError
 from homing.planning.demand import demand_of
 from homing.planning.layout import FloatArray
 from homing.planning.parts import Part
-from homing.planning.plan import InfeasibleFloorsError, Plan, UnmetFloorsError
+from homing.planning.plan import Plan, UnmetFloorsError
 from homing.planning.plan_files import write_plan
-from homing.planning.problem import PlanningProblem, UserOffsets
+from homing.planning.problem import PlanningProblem, derived
 from homing.planning.problem_file import ProblemFile
+from homing.planning.repeats import between, hashed
 from homing.planning.solver import solve
-from homing.planning.tables import users_of
+from homing.planning.tables import texts_of, users_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,20 +50,16 @@ class Answers:
 
     def look(self, part: Part) -> dict[str, Any]:
         """How many users and rows there are, the labels of text columns, and a sample of users as a file."""
-        return self._kept("look", part, b"", lambda: self._look(part))
+        return self._kept("look", part, b"2", lambda: self._look(part))
 
     def _look(self, part: Part) -> dict[str, Any]:
         import pyarrow as pa
-        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         table = self._read(part)
-        offsets, _ = users_of(table[self.file.columns.user])
-        texts = [
-            name
-            for name in (*self.file.columns.codes, *self.file.columns.segments)
-            if not pa.types.is_integer(table[name].type)
-        ]
+        offsets, ids = users_of(table[self.file.columns.user])
+        found = {name: texts_of(name, table[name]) for name in (*self.file.columns.codes, *self.file.columns.segments)}
+        labels = {name: list(texts) for name, texts in found.items() if texts is not None}
         rng = np.random.default_rng([self.file.seed, part.number])
         n = len(offsets) - 1
         chosen = np.flatnonzero(rng.random(n) < self.fraction) if self.fraction < 1 else np.arange(n)
@@ -70,9 +68,34 @@ class Answers:
         rows = np.repeat(offsets[chosen] - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
         name = f"state/sample-{part.number:05d}.parquet"
         (self.out / "state").mkdir(exist_ok=True)
-        pq.write_table(table.take(pa.array(rows)), self.out / name)
-        labels = {text: pc.unique(table[text].cast(pa.string())).to_pylist() for text in texts}
-        return {"users": n, "rows": table.num_rows, "labels": labels, "file": name}
+        temporary = self.out / "state" / f".{part.number:05d}.{os.getpid()}"
+        pq.write_table(table.take(pa.array(rows)), temporary)
+        temporary.replace(self.out / name)
+        return {"users": n, "rows": table.num_rows, "labels": labels, "file": name, "between": between(ids)}
+
+    def users(self, part: Part) -> dict[str, Any]:
+        """The part's users with a hash of each, as a file: whether somebody stands in two parts."""
+
+        def work() -> dict[str, Any]:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            _, ids = users_of(part.read(self.file.columns.user, [self.file.columns.user])[self.file.columns.user])
+            name = f"state/users-{part.number:05d}.parquet"
+            temporary = self.out / "state" / f".users-{part.number:05d}.{os.getpid()}"
+            pq.write_table(pa.table({"user": ids, "hash": hashed(ids)}), temporary)
+            temporary.replace(self.out / name)
+            return {"file": name}
+
+        return self._kept("users", part, b"", work)
+
+    def check(self, part: Part, labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Refuse a part's rows that break a bound, by their place in it."""
+
+        def work() -> dict[str, Any]:
+            return {"rows": self.file.problem_of(self._read(part), labels).n_candidates}
+
+        return self._kept("check", part, b"", work)
 
     def demand(self, part: Part, prices: FloatArray, labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """What the part's users would use at the prices, and Σ of what that is worth after prices."""
@@ -94,8 +117,8 @@ class Answers:
             try:
                 # Local limits are what the part uses at these prices, nearly: its own lie beside them.
                 plan: Plan = solve(problem, warm_start=prices, threads=self.threads)
-            except InfeasibleFloorsError as error:  # a part's share is: other shares may not be
-                raise UnmetFloorsError(error.plan) from error
+            except UnmetFloorsError as error:  # by this part; whether all together meet them is seen at the end
+                plan = error.plan
             name = f"plan-{part.number:05d}.parquet"
             write_plan(problem, plan, self.out / name, beside=table.select(self.file.columns.keep), first=first)
             return {
@@ -120,7 +143,10 @@ class Answers:
             kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if "file" not in kept or (self.out / kept["file"]).is_file():
                 return kept
-        answer = work()
+        try:
+            answer = work()
+        except InvalidInputError as error:  # rows are told as counted in the part
+            raise InvalidInputError(f"{part}: {error}") from error
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(answer), encoding="utf-8")
@@ -132,9 +158,8 @@ class Answers:
 def within(problem: PlanningProblem, limits: FloatArray) -> PlanningProblem:
     """The same candidates within other limits."""
     b = len(problem.budgets)
-    return replace(
+    return derived(
         problem,
-        user=problem.user if isinstance(problem.user, UserOffsets) else UserOffsets(problem.offsets),
         budgets=tuple(replace(item, limit=float(x)) for item, x in zip(problem.budgets, limits[:b], strict=True)),
         floors=tuple(replace(item, limit=float(x)) for item, x in zip(problem.floors, limits[b:], strict=True)),
     )

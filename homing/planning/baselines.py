@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.planning.compiled import compiled
-from homing.planning.layout import FloatArray, IntArray, Layout
+from homing.planning.layout import IntArray, Layout
 
 
 def greedy_value(layout: Layout, rank: NDArray[np.uint8] | None = None) -> float:
@@ -19,18 +19,13 @@ def greedy_value(layout: Layout, rank: NDArray[np.uint8] | None = None) -> float
         rank: (N,) classes: those of lower numbers are taken first; None for one class.
     """
     order = np.argsort(-layout.value, kind="stable") if rank is None else np.lexsort((-layout.value, rank))
-    return _taken(layout, order, layout.rows.ceiling)[0]
+    return _taken(layout, order)
 
 
 def first_come_value(layout: Layout, rank: NDArray[np.uint8] | None = None) -> float:
     """Value if users come one after the other, and each takes what is worth most among what still has room."""
     order = _by_user(layout) if rank is None else np.lexsort((-layout.value, rank, _user(layout)))
-    return _taken(layout, order, layout.rows.ceiling)[0]
-
-
-def unlimited(layout: Layout) -> tuple[float, FloatArray]:
-    """Value, and units of each row (m,), if there were no limits: what everybody would get on their own."""
-    return _taken(layout, _by_user(layout), np.full(len(layout.rows), np.inf))
+    return _taken(layout, order)
 
 
 def _user(layout: Layout) -> IntArray:
@@ -41,14 +36,14 @@ def _by_user(layout: Layout) -> IntArray:
     return np.lexsort((-layout.value, _user(layout)))
 
 
-def _taken(layout: Layout, order: IntArray, ceiling: FloatArray) -> tuple[float, FloatArray]:
+def _taken(layout: Layout, order: IntArray) -> float:
     rows, used = layout.rows, np.zeros(len(layout.rows))
     taken = np.full((layout.n_users, layout.most), -1, dtype=np.int64)
     total = take(
-        layout.value, layout.cell, layout.costs, rows.start, rows.row, rows.cost, ceiling, layout.hour, layout.group,
-        layout.gap, order[layout.value[order] > 0], _user(layout), taken, used,
+        layout.value, layout.cell, layout.costs, rows.start, rows.row, rows.cost, rows.ceiling, layout.hour,
+        layout.group, layout.gap, order[layout.value[order] > 0], _user(layout), taken, used,
     )  # fmt: skip
-    return float(total), used
+    return float(total)
 
 
 @compiled

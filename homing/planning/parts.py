@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.planning.tables import joined, plain_column
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Part:
     before: tuple[str, int] | None
     after: tuple[tuple[str, int], ...]
 
+    def __str__(self) -> str:
+        file, group = self.groups[0]
+        return f"part {self.number}, which begins in row group {group} of {Path(file).name}"
+
     def read(self, user: str, columns: Sequence[str]) -> Any:
         """The part's candidates as an Arrow table.
 
@@ -33,15 +39,13 @@ class Part:
             user: the column of users.
             columns: all that are wanted, `user` among them.
         """
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        tables = [_group(where, columns) for where in self.groups]
-        table = pa.concat_tables(tables)
+        table = joined([_group(where, columns) for where in self.groups])
         if self.before is not None:
             last = _group(self.before, [user])[user]
             # Rows of a user who began before stand first; where a user fills whole groups nothing may be left.
-            same = pc.fill_null(pc.equal(table[user], last[-1]), False)
+            same = _same(table[user], last[-1])
             first = pc.index(same, False).as_py()
             table = table.slice(table.num_rows if first < 0 else first)
         if not table.num_rows:
@@ -49,11 +53,11 @@ class Part:
         mine = table[user][-1]
         for where in self.after:
             # Where nobody is cut in two the next group's other columns are not read.
-            same = pc.fill_null(pc.equal(_group(where, [user])[user], mine), False)
+            same = _same(_group(where, [user])[user], mine)
             count = pc.index(same, False).as_py()
             if count:
                 more = _group(where, columns)
-                table = pa.concat_tables([table, more if count < 0 else more.slice(0, count)])
+                table = joined([table, more if count < 0 else more.slice(0, count)])
             if count >= 0:
                 break
         return table.combine_chunks()
@@ -104,6 +108,26 @@ def parts_of(path: Path, columns: Sequence[str], rows: int) -> tuple[list[Part],
         for number, chunk in enumerate(chunks)
     ]
     return parts, sum(count for _, count in groups)
+
+
+def remove_parts(out: Path, but: Sequence[Path] = ()) -> None:
+    """Remove a plan's files, part by part, of an earlier run; nothing else."""
+    for path in out.glob("plan-*.parquet"):
+        if re.fullmatch(r"plan-\d{5,}\.parquet", path.name) and path not in but:
+            path.unlink(missing_ok=True)
+
+
+def _same(users: Any, one: Any) -> Any:
+    """Which rows are of one user; files may hold them as texts of different kinds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    value = one.as_py()
+    try:
+        return pc.fill_null(pc.equal(plain_column(users), value if value is None else pa.scalar(value)), False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        bound = "must be of one kind in all of the candidates' files"
+        raise InvalidInputError(describe("user type", f"{users.type}, {one.type}", bound)) from error
 
 
 def _group(where: tuple[str, int], columns: Sequence[str]) -> Any:

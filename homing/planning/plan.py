@@ -164,7 +164,8 @@ class UnmetFloorsError(HomingError, ValueError):
     """Limits that no plan found keeps: which, by how much, and what to relax. A plan that keeps them may exist.
 
     Attributes:
-        plan: the plan that comes nearest: floors are missed before budgets are exceeded.
+        plan: the plan (`Plan`, or `StreamedPlan` part by part) that comes nearest: floors are missed before budgets
+            are exceeded.
         missed: floors that it misses; `missing` are the units to take off, `price` the value that each of them costs.
         exceeded: budgets that it exceeds; `missing` are the units to add.
     """
@@ -172,7 +173,7 @@ class UnmetFloorsError(HomingError, ValueError):
     _floor = "met by no plan that was found, nor proven impossible; {used:.10g} were reached beside the other limits"
     _budget = "kept by no plan that was found, nor proven impossible; {used:.10g} were used beside the other limits"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Any) -> None:
         self.plan = plan
         self.missed = tuple(item for item in plan.usage if item.floor and item.missing > 0)
         self.exceeded = tuple(item for item in plan.usage if not item.floor and item.missing > 0)

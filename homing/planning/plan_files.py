@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from homing.checks import check_one_of
 from homing.engines import Engine, get_engine
-from homing.errors import InvalidInputError, describe
+from homing.errors import InvalidInputError, describe, unknown_name
 from homing.planning.history import read_history
 from homing.planning.limits import Limit
-from homing.planning.parts import parts_of
+from homing.planning.parts import parts_of, remove_parts
 from homing.planning.plan import Plan
 from homing.planning.plan_report import PlanReport, report
+from homing.planning.priced_budget import KEYS
 from homing.planning.prices_file import load_prices, save_prices
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.problem_file import ProblemFile
@@ -64,6 +67,8 @@ def plan_from_file(
     path, out, engine = Path(path), Path(out), get_engine(engine)
     file = ProblemFile.from_yaml(path)
     folder = path.parent if data is None else Path(data)
+    _check_places(folder / file.candidates, out)
+    _check_names(file)
     begin = _begin(file.limits, warm_start)
     past = _past(file, folder)
     rows = file.part_rows
@@ -83,8 +88,7 @@ def plan_from_file(
     problem = file.problem_of(table)
     plan = solve(problem, warm_start=begin, seed=file.seed, threads=threads)
     write_plan(problem, plan, out / PLAN, beside=table.select(file.columns.keep))
-    for stale in out.glob("plan-*.parquet"):  # of an earlier run in parts
-        stale.unlink()
+    remove_parts(out)  # of an earlier run
     return _written(file, path, out, problem, plan, past)
 
 
@@ -144,8 +148,8 @@ def _written(
 def write_plan(problem: PlanningProblem, plan: Plan, path: Path, *, beside: Any = None, first: int = 0) -> None:
     """Who gets what: a row a message, with its user, its row among the candidates, its value and its codes.
 
-    Columns of the candidates in `beside` (an Arrow table) are shown, too. Where the problem is a part, `first`
-    candidates stand before it.
+    Columns of the candidates in `beside` (an Arrow table) are shown, too; one whose name is taken as `kept.NAME`. Where
+    the problem is a part, `first` candidates stand before it.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -160,12 +164,41 @@ def write_plan(problem: PlanningProblem, plan: Plan, path: Path, *, beside: Any 
     for name, column in problem.codes.items():
         labels = problem.names.get(name)
         chosen = column[plan.chosen]
-        columns[name] = np.array(labels, dtype=object)[chosen] if labels else chosen
-    if beside is not None:
-        columns |= {name: beside[name].take(pa.array(plan.chosen)) for name in beside.column_names}
+        columns[_free(name, "code", columns)] = np.array(labels, dtype=object)[chosen] if labels else chosen
+    for name in [] if beside is None else beside.column_names:
+        if name not in problem.codes:
+            columns[_free(name, "kept", columns)] = beside[name].take(pa.array(plan.chosen))
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pq.write_table(pa.table(columns), temporary, write_page_checksum=True)
     temporary.replace(path)
+
+
+def _free(name: str, kind: str, taken: Mapping[str, Any]) -> str:
+    return f"{kind}.{name}" if name in taken else name
+
+
+def _check_places(candidates: Path, out: Path) -> None:
+    """Refuse to write a plan where its candidates are: over them, or among them, to be read with them tomorrow."""
+    here, there = candidates.resolve(), out.resolve()
+    among = here.is_dir() and here == there
+    over = here.parent == there and (here.name == PLAN or re.fullmatch(r"plan-\d{5,}\.parquet", here.name))
+    if among or over:
+        bound = "must not be where the plan is written"
+        raise InvalidInputError(describe("candidates", str(candidates), bound, "Name another folder for it: --out."))
+
+
+def _check_names(file: ProblemFile) -> None:
+    """Refuse, before anything is planned, what the report or the prices could not be made of."""
+    labels = [limit.label for limit in file.limits]
+    if file.sweep is not None and file.sweep not in labels:
+        raise unknown_name("limit to sweep", file.sweep, labels)
+    if file.priorities:  # no prices
+        return
+    for limit in file.limits:
+        for column in limit.where:
+            if column in file.columns.codes:
+                step = "Name code columns as requests do, or plan for it with a segment."
+                check_one_of(f"column of limit {limit.label!r}", column, KEYS, next_step=step)
 
 
 def _begin(limits: Sequence[Limit], path: str | Path | None) -> NDArray[np.float64] | None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from homing.planning.baselines import first_come_value, greedy_value, unlimited
+from homing.planning.baselines import first_come_value, greedy_value
+from homing.planning.demand import use_of
 from homing.planning.layout import lay_out
 from homing.planning.plan import Plan, UnmetFloorsError
 from homing.planning.priorities import ranks
-from homing.planning.problem import PlanningProblem
+from homing.planning.problem import PlanningProblem, derived
 from homing.planning.publishing import scaled
 from homing.planning.silence import Silence, why_silent
 from homing.planning.solver import solve
@@ -113,7 +114,8 @@ def report(
         except UnmetFloorsError as error:  # those of the whole are met
             mine = error.plan
     layout = lay_out(problem)
-    free, used = unlimited(layout)
+    free = solve(derived(problem, budgets=(), floors=(), priorities=()))
+    used = use_of(layout, free.chosen)
     rank = ranks(problem) if problem.priorities else None
     if sweeps is None:
         dearest = max(plan.usage, key=lambda item: item.price * item.limit, default=None)
@@ -122,11 +124,8 @@ def report(
         plan=plan,
         greedy=times * greedy_value(layout, rank),
         first_come=times * first_come_value(layout, rank),
-        unlimited=times * free,
-        wanted={
-            item.name: times * float(used[row])
-            for item, row in zip(plan.usage, layout.rows.of_limit.tolist(), strict=True)
-        },
+        unlimited=times * free.value,
+        wanted={item.name: times * units for item, units in zip(plan.usage, used.tolist(), strict=True)},
         silence=why_silent(problem, mine).times(times),
         sweeps=tuple(sweep(problem, name, factors=factors).times(times) for name in sweeps),
         sampled=None if mine is plan else problem.n_users,

@@ -27,12 +27,14 @@ from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
 from homing.planning.answers import Answers, within
 from homing.planning.demand import demand_of
-from homing.planning.parts import Part, parts_of
-from homing.planning.plan import LimitUse
+from homing.planning.parts import Part, parts_of, remove_parts
+from homing.planning.plan import LimitUse, UnmetFloorsError
 from homing.planning.problem import PlanningProblem
 from homing.planning.problem_file import ProblemFile
+from homing.planning.repeats import check_once, overlap
 from homing.planning.sharing import shared
 from homing.planning.solver import dual_prices
+from homing.planning.tables import joined
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -116,7 +118,7 @@ def solve_parquet(
 
     Raises:
         InvalidInputError, UnknownNameError: if the file or a row breaks a bound.
-        UnmetFloorsError: if a part does not meet its share of a floor.
+        UnmetFloorsError: if all parts together do not meet a floor.
     """
     path, out = Path(path), Path(out)
     file = ProblemFile.from_yaml(path)
@@ -142,8 +144,14 @@ def solve_parquet(
         return [answers[number] for number in sorted(answers)]
 
     looks = ask(job.look)
+    if overlap(looks):
+        check_once([out / answer["file"] for answer in ask(job.users)])
     labels = _labels([look["labels"] for look in looks])
-    sample = file.problem_of(_tables([out / look["file"] for look in looks]), labels)
+    try:
+        sample = file.problem_of(_tables([out / look["file"] for look in looks]), labels)
+    except InvalidInputError:
+        ask(lambda part: job.check(part, labels))  # which says where
+        raise
     n_users = sum(int(look["users"]) for look in looks)
     share = sample.n_users / max(1, n_users)
     logger.info(
@@ -174,9 +182,8 @@ def solve_parquet(
     made = ask(lambda part: job.plan(part, first[part.number], prices, local[part.number], labels))
     total = np.sum([answer["used"] for answer in made], axis=0)
     files = tuple(out / answer["file"] for answer in made)
-    for stale in set(out.glob("plan-*.parquet")) - set(files):  # of an earlier run in more parts
-        stale.unlink()
-    return StreamedPlan(
+    remove_parts(out, but=files)  # of an earlier run in more parts
+    plan = StreamedPlan(
         files=files,
         prices=prices,
         value=float(np.sum([answer["value"] for answer in made])),
@@ -192,6 +199,10 @@ def solve_parquet(
         passes=passes,
         sample=sample,
     )
+    if any(item.missing > 0 for item in plan.usage):
+        remove_parts(out)
+        raise UnmetFloorsError(plan)
+    return plan
 
 
 def _misfit(prices: FloatArray, used: FloatArray, limit: FloatArray, budget: NDArray[np.bool_], bound: float) -> float:
@@ -216,10 +227,9 @@ def _labels(found: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, tuple[str
 
 
 def _tables(files: Sequence[Path]) -> Any:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pa.concat_tables([pq.read_table(file) for file in files], promote_options="permissive").combine_chunks()
+    return joined([pq.read_table(file) for file in files]).combine_chunks()
 
 
 def _stamp(file: ProblemFile, parts: Sequence[Part], sample_rows: int) -> str:

@@ -105,6 +105,11 @@ def test_yesterdays_prices_are_where_a_search_begins(folder):
         (("candidates: candidates.parquet", ""), InvalidInputError, "monday.yaml: candidates == None, must be given"),
         (("limit: 5,", "limit: 500,"), InfeasibleFloorsError, "floor 'gold' == 500.*missing"),
         (("floors:", "sweep: pushh\nfloors:"), UnknownNameError, "limit to sweep == 'pushh'"),
+        (("floors:", "budgets:\n  - {limit: 1}\nfloors:"), InvalidInputError, "the key 'budgets' is there twice"),
+        (("limit: 40", "limit: yes"), InvalidInputError, "budgets.0.limit == True, must be a number"),
+        (("floors:", "priorities: [{channel: on}]\nfloors:"), InvalidInputError, "priorities.0.channel.str == True"),
+        (("channel: push", "channel: 1"), InvalidInputError, "channel of limit 'channel=1' == 1, must be a text"),
+        (("tier: gold", "rank: gold"), UnknownNameError, "column of limit 'gold' == 'rank'"),
     ],
 )
 def test_mistakes_are_named(folder, change, error, message):
@@ -216,3 +221,56 @@ def test_priorities_have_no_prices_to_publish(folder):
     found = plan_from_file(file, folder / "out")
     assert [item.name for item in found.plan.classes] == ["channel=push", "all others"]
     assert not (folder / "out" / "prices.json").exists()
+
+
+def test_mistakes_that_only_the_report_or_the_prices_would_meet_are_told_before_anything_is_planned(folder):
+    table = table_of().rename_columns({"channel": "vendor"})
+    pq.write_table(table, folder / "candidates.parquet")
+    (folder / "monday.yaml").write_text(YAML.replace("channel", "vendor"))
+    with pytest.raises(UnknownNameError, match="column of limit 'vendor=push' == 'vendor', must be one of"):
+        plan_from_file(folder / "monday.yaml", folder / "out")
+    assert not (folder / "out").exists()
+
+
+def test_a_range_has_its_report_and_its_prices(folder):
+    """A budget and a floor on the same: half of the budget is less than the floor, in the sweep alone."""
+    path = folder / "monday.yaml"
+    path.write_text(YAML.replace("floors:", "sweep: channel=push\nfloors:\n  - {limit: 30, where: {channel: push}}"))
+    found = plan_from_file(path, folder / "out")
+    assert [point.value is None for point in found.sweeps[0].points[:4]] == [True, True, False, False]
+    assert [item.name for item in load_prices(folder / "out" / "prices.json").budgets][2] == "channel=push (floor)"
+    again = plan_from_file(path, folder / "two", warm_start=folder / "out" / "prices.json")
+    assert again.plan.value == pytest.approx(found.plan.value, rel=1e-3)
+
+
+@pytest.mark.parametrize("candidates", ["out", "out/plan.parquet", "out/plan-00000.parquet"])
+def test_a_plan_is_not_written_where_its_candidates_are(folder, candidates):
+    (folder / "out").mkdir()
+    file = folder / candidates if candidates != "out" else folder / "out" / "one.parquet"
+    pq.write_table(table_of(), file)
+    (folder / "monday.yaml").write_text(YAML.replace("candidates.parquet", candidates))
+    with pytest.raises(InvalidInputError, match=r"must not be where the plan is written\. Name another folder"):
+        plan_from_file(folder / "monday.yaml", folder / "out")
+    assert file.is_file()
+
+
+def test_files_of_others_are_left_and_columns_of_others_keep_their_own(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "plan-of-last-year.parquet").write_text("mine")
+    table = table_of(candidate=np.full(200, 7))
+    pq.write_table(table, folder / "candidates.parquet")
+    (folder / "monday.yaml").write_text(
+        YAML.replace("codes: [channel]", "codes: [channel], keep: [candidate, channel]")
+    )
+    plan_from_file(folder / "monday.yaml", folder / "out")
+    assert (folder / "out" / "plan-of-last-year.parquet").is_file()
+    made = pq.read_table(folder / "out" / "plan.parquet")
+    assert set(made["kept.candidate"].to_pylist()) == {7}
+    assert made["channel"] == table.take(made["candidate"])["channel"]
+
+
+def test_what_everybody_would_get_alone_is_their_best_not_what_is_greedy():
+    """At 10 it is worth most, and shuts out 8 and 12, which together are worth more."""
+    problem = PlanningProblem([0] * 3, [5.0, 6.0, 5.0], {"hour": [8, 10, 12]}, max_per_user=2, min_gap_hours=3)
+    found = report(problem, solve(problem))
+    assert found.unlimited == found.plan.value == 10.0 and found.greedy == 6.0

@@ -9,7 +9,7 @@ import pytest
 
 from homing.engines import InProcess
 from homing.errors import InvalidInputError
-from homing.planning import ProblemFile, answers, solve, solve_parquet, streaming
+from homing.planning import ProblemFile, UnmetFloorsError, answers, solve, solve_parquet, streaming
 from homing.planning.parts import parts_of
 from homing.planning.sharing import shared
 
@@ -167,3 +167,56 @@ def test_ray_gives_the_same(tmp_path):
             assert rows[0].equals(rows[1])
     finally:
         ray.shutdown()
+
+
+def test_a_user_in_two_parts_is_refused(tmp_path):
+    """Each part would send the user one message; not seen in a sample."""
+    path, table = write(tmp_path, 500)
+    options = {"part_rows": 500, "sample_rows": 100}
+    pq.write_table(table.slice(0, 1), tmp_path / "candidates" / "9.parquet")
+    with pytest.raises(InvalidInputError, match="user == 'u00000', occurs twice, with others between"):
+        solve_parquet(path, tmp_path / "out", **options)
+    numbers = table.set_column(0, "user_id", pa.array([int(user[1:]) for user in table["user_id"].to_pylist()]))
+    for name, odd in (("0", 0), ("1", 1), ("9", 2)):  # in no order, yet nobody twice
+        where = np.array(numbers["user_id"].to_pylist()) % 3 == odd
+        pq.write_table(numbers.filter(pa.array(where)), tmp_path / "candidates" / f"{name}.parquet")
+    assert solve_parquet(path, tmp_path / "out", **options).n_users == 500
+
+
+def test_files_that_hold_the_same_in_other_types_go_together(tmp_path):
+    path, _ = write(tmp_path, 300, group=97)
+    want = solve_parquet(path, tmp_path / "want", part_rows=300)
+    second = tmp_path / "candidates" / "1.parquet"
+    rows = pq.read_table(second)
+    for name in ("user_id", "channel"):
+        rows = rows.set_column(rows.column_names.index(name), name, rows[name].dictionary_encode())
+    rows = rows.set_column(1, "value", rows["value"].cast(pa.float64()))
+    rows = rows.set_column(5, "tier", rows["tier"].cast(pa.large_string()))
+    pq.write_table(rows.select(rows.column_names[::-1]), second, row_group_size=97)
+    found = solve_parquet(path, tmp_path / "out", part_rows=300)
+    assert (found.value, found.n_messages) == (want.value, want.n_messages)
+    pq.write_table(rows.set_column(1, "value", pa.array(["1"] * len(rows))), second, row_group_size=97)
+    with pytest.raises(InvalidInputError, match="must be of one kind in all of the candidates' files"):
+        solve_parquet(path, tmp_path / "out", part_rows=10**6)
+
+
+@pytest.mark.parametrize(("column", "value"), [("value", float("nan")), ("channel", None)])
+def test_a_bad_row_is_told_with_its_part(tmp_path, column, value):
+    path, _ = write(tmp_path, 500, group=100)
+    second = tmp_path / "candidates" / "1.parquet"
+    rows = pq.read_table(second)
+    changed = rows[column].to_pylist()
+    changed[-1] = value
+    rows = rows.set_column(rows.column_names.index(column), column, pa.array(changed))
+    pq.write_table(rows, second, row_group_size=100)
+    where = rf"part \d+, which begins in row group \d+ of 1.parquet: {column}\[\d+\] == "
+    with pytest.raises(InvalidInputError, match=where):
+        solve_parquet(path, tmp_path / "out", part_rows=300)
+
+
+def test_floors_that_are_not_met_are_told_of_the_whole(tmp_path):
+    path, _ = write(tmp_path, 500)
+    path.write_text(YAML.replace("limit: 150", "limit: 499"))
+    with pytest.raises(UnmetFloorsError, match=r"floor 'campaign=launch' == 499\.0, met by no plan that was found"):
+        solve_parquet(path, tmp_path / "out", part_rows=500)
+    assert not list((tmp_path / "out").glob("plan-*.parquet"))

@@ -48,7 +48,7 @@ class Columns(_Strict):
     """Names of the candidates' columns.
 
     Attributes:
-        user: sorted: each user's candidates stand together.
+        user: sorted: each user's candidates stand together; `decision_id` where `per: decision` and nothing is said.
         value: worth over silence.
         codes: what limits and caps speak of; texts or whole numbers.
         costs: real numbers >= 0.
@@ -155,9 +155,18 @@ class ProblemFile(_Strict):
         if not isinstance(data, Mapping):
             raise InvalidInputError(describe(source, data, "must be a mapping", _GUIDE))
         try:
-            return cls.model_validate(dict(data))
+            found = cls.model_validate(dict(data))
         except ValidationError as error:
             raise _explain(error, source) from None
+        if found.per == "user":
+            return found
+        if found.policy is None:
+            bound = "needs a decision log, and the policy whose scores are the values"
+            raise InvalidInputError(describe(f"{source}: per", found.per, bound, "Name `policy`, or leave `per` out."))
+        if "user" in found.columns.model_fields_set:
+            return found
+        # Caps and silence are then of each decision.
+        return found.model_copy(update={"columns": found.columns.model_copy(update={"user": "decision_id"})})
 
     def problem(self, folder: str | Path) -> PlanningProblem:
         """Read the candidates, from a path that is relative to `folder`.

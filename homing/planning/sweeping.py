@@ -97,8 +97,7 @@ def sweep(problem: PlanningProblem, name: str, *, factors: Sequence[float] = FAC
         raise unknown_name("limit to sweep", name, labels)
     at = labels.index(name)
     points = []
-    for factor in sorted(factors):
-        size = problem.limits[at].limit * factor
+    for size in sorted({float(problem.limits[at].limit * factor) for factor in factors}):  # of nothing there is one
         changed = derived(
             problem,
             budgets=tuple(replace(item, limit=size) if item.label == name else item for item in problem.budgets),

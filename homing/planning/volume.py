@@ -117,7 +117,7 @@ def plan_volumes(
     for name in budgets:
         if name not in uses:
             raise unknown_name("budget", name, uses)
-    if isinstance(epsilon, bool) or not 0.0 <= epsilon < 1.0:
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float | np.number) or not 0.0 <= epsilon < 1.0:
         raise InvalidInputError(describe("epsilon", epsilon, "must be in [0, 1)"))
     # What level 0 costs and what is drawn at random are not planned: the rest of each budget is.
     more: dict[str, NDArray[Any]] = {name: column - column[:, :1] for name, column in uses.items()}

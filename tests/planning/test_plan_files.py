@@ -180,6 +180,11 @@ def test_a_sweep_says_where_floors_cannot_be_met():
         sweep(problem, "lunch")
 
 
+def test_shares_of_nothing_are_planned_for_once():
+    problem = PlanningProblem(user=[0, 1], value=[1.0, 2.0], budgets=[Budget(0)])
+    assert [point.limit for point in sweep(problem, "messages").points] == [0.0]
+
+
 def test_a_large_problem_is_planned_part_by_part(folder, capsys, monkeypatch):
     """By its file's word or by its size; with the files of a plan in one piece, and nearly its numbers."""
     whole = plan_from_file(folder / "monday.yaml", folder / "whole")

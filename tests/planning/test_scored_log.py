@@ -136,3 +136,15 @@ horizon: {{start: 2026-11-23T00:00:00Z, policy: {policy[1]}}}
         opportunities(log, tmp_path / "uniform")
     with pytest.raises(InvalidInputError, match="per == 'day', must be user or decision"):
         opportunities(log, policy[0], per="day")
+
+
+def test_a_file_plans_each_decision_by_itself(log, policy, tmp_path):
+    """Ann is asked twice, and may get one message each time."""
+    write_log(log, tmp_path / "log")
+    file = tmp_path / "monday.yaml"
+    file.write_text("candidates: log\npolicy: policy\nper: decision\ncolumns: {codes: [channel]}\n")
+    plan_from_file(file, tmp_path / "out")
+    assert pq.read_table(tmp_path / "out" / "plan.parquet")["user"].to_pylist() == ["d0", "d1", "d30"]
+    file.write_text("candidates: log\nper: decision\n")
+    with pytest.raises(InvalidInputError, match=r"monday\.yaml: per == 'decision', needs a decision log"):
+        plan_from_file(file, tmp_path / "out")

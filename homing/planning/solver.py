@@ -30,6 +30,7 @@ from homing.planning.sampling import sample, steps
 from homing.planning.screening import Box, Screened, screen
 from homing.planning.sets import best_total
 from homing.planning.threads import Pool, pool_of
+from homing.planning.unaffordable import solve_without, unaffordable
 
 #: Users with whom rough prices are found, and those of them who tell what is typical.
 _FEW, _TYPICAL = 4096, 512
@@ -96,7 +97,10 @@ def solve(
         return solve_in_order(problem, warm_start=warm_start, seed=seed, threads=threads)
     rng = np.random.default_rng(check_count("seed", seed, least=0))
     with pool_of(threads) as pool:
-        return _Search(problem, lay_out(problem, pool), rng, pool).plan(warm_start)
+        layout = lay_out(problem, pool)
+        if (out := unaffordable(layout)) is None:
+            return _Search(problem, layout, rng, pool).plan(warm_start)
+    return solve_without(problem, out, lambda rest: solve(rest, warm_start=warm_start, seed=seed, threads=threads))
 
 
 def dual_prices(

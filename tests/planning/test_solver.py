@@ -282,3 +282,20 @@ def test_the_unit_of_a_cost_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
     half = len(opened) // 2
     assert opened[:half] == opened[half:]
     assert plans[0].chosen.tolist() == plans[1].chosen.tolist()
+
+
+@pytest.mark.parametrize("where", [{}, {"hour": [1, 2]}], ids=["all", "two hours"])
+def test_without_money_what_costs_nothing_is_sent(where):
+    """Some cost so little that no price keeps them back; whoever has a message without cost gets the best of these."""
+    rng = np.random.default_rng(1)
+    users, each = 20_000, 4
+    value, money = rng.gamma(2.0, 0.5, users * each), rng.gamma(0.1, 0.02, users * each).astype(np.float32)
+    money[::5] = 0.0
+    hour = rng.integers(0, 4, users * each)
+    problem = PlanningProblem(
+        np.repeat(np.arange(users), each), value, {"hour": hour}, {"money": money},
+        budgets=[Budget(0, where, cost="money")],
+    )  # fmt: skip
+    free = (money == 0) | ~(np.isin(hour, [1, 2]) if where else np.full(users * each, True))
+    best = np.where(free, problem.value, 0.0).reshape(users, each).max(axis=1).sum(dtype=float)
+    assert solve(problem).value == pytest.approx(best, rel=1e-6)

@@ -132,6 +132,10 @@ class Answers:
 
         return self._kept("plan", part, prices.tobytes() + local.tobytes(), work)
 
+    def holds(self, answer: Mapping[str, Any]) -> bool:
+        """Whether an answer's file is the one that it speaks of: another problem's run may have written over it."""
+        return "file" not in answer or _digest(self.out / answer["file"]) == answer.get("digest")
+
     def _read(self, part: Part) -> Any:
         return part.read(self.file.columns.user, self.file.columns.wanted)
 
@@ -141,18 +145,28 @@ class Answers:
         path = self.out / "state" / f"{name}-{part.number:05d}-{digest}.json"
         if path.is_file():
             kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if "file" not in kept or (self.out / kept["file"]).is_file():
+            if self.holds(kept):
                 return kept
         try:
             answer = work()
         except InvalidInputError as error:  # rows are told as counted in the part
             raise InvalidInputError(f"{part}: {error}") from error
+        if "file" in answer:
+            answer["digest"] = _digest(self.out / answer["file"])
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(answer), encoding="utf-8")
         temporary.replace(path)
         logger.info("%s: part %d of %d", name, part.number + 1, self.parts)
         return answer
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def within(problem: PlanningProblem, limits: FloatArray) -> PlanningProblem:

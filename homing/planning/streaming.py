@@ -180,6 +180,9 @@ def solve_parquet(
     local = shared(np.array([answer["used"] for answer in answers]), limit, budget, _counted(sample))
     first = np.concatenate([[0], np.cumsum([int(look["rows"]) for look in looks])]).tolist()
     made = ask(lambda part: job.plan(part, first[part.number], prices, local[part.number], labels))
+    if not all(job.holds(answer) for answer in (*looks, *made)):
+        step = "Give each problem a folder of its own."
+        raise InvalidInputError(describe("folder", str(out), "was written to by another run meanwhile", step))
     total = np.sum([answer["used"] for answer in made], axis=0)
     files = tuple(out / answer["file"] for answer in made)
     remove_parts(out, but=files)  # of an earlier run in more parts

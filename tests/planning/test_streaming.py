@@ -220,3 +220,16 @@ def test_floors_that_are_not_met_are_told_of_the_whole(tmp_path):
     with pytest.raises(UnmetFloorsError, match=r"floor 'campaign=launch' == 499\.0, met by no plan that was found"):
         solve_parquet(path, tmp_path / "out", part_rows=500)
     assert not list((tmp_path / "out").glob("plan-*.parquet"))
+
+
+def test_what_another_problem_wrote_over_is_planned_again(tmp_path):
+    """A limit is tried and taken back: the first run's answers are there still, their files are the second's."""
+    path, _ = write(tmp_path, 500)
+    want = solve_parquet(path, tmp_path / "out", part_rows=500)
+    first = pa.concat_tables([pq.read_table(file) for file in want.files])
+    path.write_text(YAML.replace("limit: 700", "limit: 50"))
+    assert solve_parquet(path, tmp_path / "out", part_rows=500).usage[0].used <= 50
+    path.write_text(YAML)
+    again = solve_parquet(path, tmp_path / "out", part_rows=500)
+    assert pa.concat_tables([pq.read_table(file) for file in again.files]).equals(first)
+    assert again.value == want.value

@@ -21,7 +21,8 @@ from homing.planning.limits import Limit
 from homing.planning.parts import parts_of, remove_parts
 from homing.planning.plan import Plan
 from homing.planning.plan_report import PlanReport, report
-from homing.planning.priced_budget import KEYS
+from homing.planning.priced_budget import KEYS, PricedBudget
+from homing.planning.prices import Prices
 from homing.planning.prices_file import load_prices, save_prices
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.problem_file import ProblemFile
@@ -199,6 +200,16 @@ def _check_names(file: ProblemFile) -> None:
             if column in file.columns.codes:
                 step = "Name code columns as requests do, or plan for it with a segment."
                 check_one_of(f"column of limit {limit.label!r}", column, KEYS, next_step=step)
+    amounts = file.horizon.amounts
+    for cost in amounts:
+        check_one_of("amounts of the horizon", cost, file.columns.costs)
+    budgets = [
+        PricedBudget(
+            limit.label, limit.limit, 0.0, amount=limit.cost and amounts.get(limit.cost, f"feature.{limit.cost}")
+        )
+        for limit in file.limits
+    ]
+    Prices(tuple(budgets), start=file.start, hours=file.horizon.hours, traffic=tuple(file.horizon.traffic or (1.0,)))
 
 
 def _begin(limits: Sequence[Limit], path: str | Path | None) -> NDArray[np.float64] | None:

@@ -234,6 +234,19 @@ def test_mistakes_that_only_the_report_or_the_prices_would_meet_are_told_before_
     (folder / "monday.yaml").write_text(YAML.replace("channel", "vendor"))
     with pytest.raises(UnknownNameError, match="column of limit 'vendor=push' == 'vendor', must be one of"):
         plan_from_file(folder / "monday.yaml", folder / "out")
+    pq.write_table(table_of(), folder / "candidates.parquet")
+    for change, error, message in (
+        (("{opt_outs: objective", "{opt_out: objective"), UnknownNameError, "amounts of the horizon == 'opt_out'"),
+        (("objective.unsub", "unsub"), InvalidInputError, r"amount == 'unsubscribed', must be feature\.NAME"),
+        (
+            ("Z, amounts", "Z, traffic: [1, -2], amounts"),
+            InvalidInputError,
+            r"traffic == \[1\.0, -2\.0\], must be finite",
+        ),
+    ):
+        (folder / "monday.yaml").write_text(YAML.replace(*change))
+        with pytest.raises(error, match=message):
+            plan_from_file(folder / "monday.yaml", folder / "out")
     assert not (folder / "out").exists()
 
 

@@ -26,11 +26,10 @@ def gate(
     import shutil
     from pathlib import Path
 
-    import yaml
-
+    from homing.plain_yaml import load_yaml
     from homing.promotion import PromotionRules, gate_reports
 
     out = Path(decision.path)
-    verdict = gate_reports(Path(evaluation.path), PromotionRules.from_dict(yaml.safe_load(rules)), out).verdict
+    verdict = gate_reports(Path(evaluation.path), PromotionRules.from_dict(load_yaml(rules)), out).verdict
     shutil.copyfile(out / "gate.html", report.path)
     return verdict

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 TRUTH = "truth.json"
 
 
@@ -24,6 +22,7 @@ def judge(*, prepared: Path, trained: Path, out: Path, champion: Path | None, ru
         seed: recorded with the metrics.
     """
     from homing.ope import evaluate_artifacts
+    from homing.plain_yaml import load_yaml
     from homing.promotion import PromotionRules
 
     challengers = {folder.name: folder for folder in sorted((trained / "policies").iterdir())}
@@ -34,7 +33,7 @@ def judge(*, prepared: Path, trained: Path, out: Path, champion: Path | None, ru
         champion=champion,
         baseline=trained / "baseline",
         reward_model=trained / "reward_model",
-        deciding=PromotionRules.from_dict(yaml.safe_load(rules)).deciding(len(challengers)),
+        deciding=PromotionRules.from_dict(load_yaml(rules)).deciding(len(challengers)),
         seed=seed,
     )
     dataset = _read(prepared / "prepare.json")["dataset"]

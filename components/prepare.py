@@ -38,19 +38,18 @@ def prepare(
     """
     from pathlib import Path
 
-    import yaml
-
     from components.numbers import whole
     from components.pages import data_page, log_numbers
     from homing.datasets import prepare as run
     from homing.log import Objectives
+    from homing.plain_yaml import load_yaml
 
     done = run(
         Path(prepared.path),
         dataset=dataset or None,
         data=Path(data) if data else None,
         logs=[Path(log) for log in logs],
-        objectives=Objectives.from_dict(yaml.safe_load(objectives)) if objectives else None,
+        objectives=Objectives.from_dict(load_yaml(objectives)) if objectives else None,
         seed=seed,
         evaluation_share=evaluation_share,
         hold_back_share=hold_back_share,

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.plain_yaml import load_yaml
 
 #: The rules that hold when none are named.
 DEFAULT_RULES = Path(__file__).with_name("rules.yaml")
@@ -74,7 +75,7 @@ class DriftRules(BaseModel):
         """
         path = Path(path)
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = load_yaml(path.read_text(encoding="utf-8"))
         except OSError as e:
             raise InvalidInputError(describe("rules", str(path), "cannot be read", f"{e.strerror}.")) from e
         except yaml.YAMLError as e:

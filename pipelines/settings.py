@@ -16,6 +16,7 @@ import yaml
 
 from homing.checks import check_one_of
 from homing.errors import InvalidInputError, describe
+from homing.plain_yaml import load_yaml
 from homing.registry.opening import DEFAULT_NAME
 from pipelines.digests import inputs_digest
 
@@ -133,7 +134,7 @@ def _check(args: argparse.Namespace, arguments: Mapping[str, Any]) -> None:
 def _parsed(option: str, path: Path | None, text: str, build: Callable[..., T]) -> T:
     source = str(path or option)
     try:
-        return build(yaml.safe_load(text), source=source)
+        return build(load_yaml(text), source=source)
     except yaml.YAMLError as error:
         raise InvalidInputError(describe(option, source, f"must be YAML ({' '.join(str(error).split())})")) from error
 

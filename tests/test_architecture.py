@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"homing.errors", "homing.checks", "homing.estimates"}
+BASE = {"homing.errors", "homing.checks", "homing.estimates", "homing.plain_yaml"}
 #: Third-party packages that are heavy, or that only one room may know. A room may import those that its row names.
 FENCED = {
     "torch",
@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "homing.errors": (set(), set()),
     "homing.checks": ({"homing.errors"}, set()),
     "homing.estimates": ({"homing.errors", "homing.checks"}, {"scipy"}),
+    "homing.plain_yaml": (set(), set()),
     "homing.engines": (BASE, {"ray"}),
     "homing.pages": (BASE, set()),
     "homing.cli": (BASE | {"homing"}, set()),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from homing.decisions.guards import ConsentGuard, ExpiryGuard, FrequencyCapGuard, Guard, QuietHoursGuard
 from homing.decisions.requests import Identifier, parse
 from homing.errors import InvalidInputError, describe
+from homing.plain_yaml import load_yaml
 
 
 def _clock_time(value: object) -> object:
@@ -111,7 +112,7 @@ class GuardRules(_Rules):
             bound = f"cannot be read ({type(error).__name__})"
             raise InvalidInputError(describe("guards file", str(path), bound, "Check the path.")) from error
         try:
-            data: Any = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+            data: Any = load_yaml(text)
         except yaml.YAMLError as error:
             where = getattr(error, "problem_mark", None)
             line = "" if where is None else f", line {where.line + 1}"
@@ -134,20 +135,3 @@ class GuardRules(_Rules):
 
 def _channels(names: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses a key that is written twice: the second would silently win."""
-
-
-def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key, _ in node.value:
-        name = loader.construct_object(key)
-        if name in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {name!r} is written twice", key.start_mark)
-        seen.add(name)
-    return loader.construct_mapping(node)
-
-
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from homing.errors import InvalidInputError, UnknownNameError, describe, unknown_name
+from homing.plain_yaml import load_yaml
 
 T = TypeVar("T")
 
@@ -93,22 +94,9 @@ def read_yaml(path: str | Path, what: str) -> Any:
     """
     path = Path(path)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)  # noqa: S506 (a SafeLoader)
+        return load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(describe(f"{what} file", str(path), f"cannot be read ({error})")) from error
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())
         raise InvalidInputError(describe(f"{what} file", str(path), f"must be YAML ({where})")) from error
-
-
-class _NoDuplicates(yaml.SafeLoader):
-    """A safe loader that refuses a key that is written twice: the first would be lost in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from homing.errors import InvalidInputError, UnknownNameError, describe, unknown_name
 from homing.log.schema import check_kind
+from homing.plain_yaml import load_yaml
 
 _HOUR_US = 3_600_000_000
 _EXAMPLE = "Write, say, clicked: {kinds: [clicked], window_hours: 24, aggregate: any}."
@@ -114,7 +115,7 @@ class Objectives(BaseModel):
         """
         path = Path(path)
         try:
-            data = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)  # noqa: S506 (a SafeLoader)
+            data = load_yaml(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as e:
             raise InvalidInputError(describe("objectives file", str(path), f"cannot be read ({e})", _EXAMPLE)) from e
         except yaml.YAMLError as e:
@@ -144,20 +145,6 @@ class Objectives(BaseModel):
             else:
                 text = describe(f"{source}: {where}", first["input"], message[0].lower() + message[1:])
         raise InvalidInputError(text)
-
-
-class _NoDuplicates(yaml.SafeLoader):
-    """A safe loader that refuses a key that is written twice: the first would be lost in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if isinstance(name, str) and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
-            if isinstance(name, str):
-                seen.add(name)
-        return super().construct_mapping(node, deep)
 
 
 def _check_mapping(name: str, value: Any) -> None:

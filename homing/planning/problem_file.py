@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, S
 from pydantic_core import PydanticCustomError
 
 from homing.errors import InvalidInputError, describe, unknown_name
+from homing.plain_yaml import load_yaml
 from homing.planning.limits import Budget, Floor, Limit, distinct
 from homing.planning.problem import PlanningProblem
 from homing.planning.tables import problem_from_table
@@ -141,7 +142,7 @@ class ProblemFile(_Strict):
         """
         path = Path(path)
         try:
-            data = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)  # noqa: S506 (a SafeLoader)
+            data = load_yaml(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InvalidInputError(describe("problem file", str(path), "must be a readable file", _GUIDE)) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -226,19 +227,6 @@ class ProblemFile(_Strict):
             now = datetime.now(UTC)
             return datetime(now.year, now.month, now.day, tzinfo=UTC)
         return given if given.utcoffset() is not None else given.replace(tzinfo=UTC)
-
-
-class _NoDuplicates(yaml.SafeLoader):
-    """A safe loader that refuses a key that is written twice: the first would be lost in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if isinstance(name, str) and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
-            seen.add(name if isinstance(name, str) else None)
-        return super().construct_mapping(node, deep)
 
 
 def _read(path: Path, wanted: Sequence[str]) -> Any:

@@ -16,7 +16,7 @@ from homing.planning.limits import Limit
 from homing.planning.plan import Plan
 from homing.planning.priced_budget import KEYS, PricedBudget
 from homing.planning.prices import Prices
-from homing.planning.problem import PlanningProblem, UserOffsets
+from homing.planning.problem import PlanningProblem, UserOffsets, derived
 from homing.planning.serving import use_at
 from homing.planning.solver import dual_prices
 
@@ -29,6 +29,8 @@ FACTORS = tuple(2.0 ** (step / 7) for step in range(-7, 8))
 SMOOTHING = 0.02
 #: Elasticities are measured by a price that is so much higher and lower, and kept within these bounds.
 _STEP, _LEAST, _MOST = 0.05, 0.3, 3.0
+#: What a request may say of its hour.
+_HOURS = frozenset(str(hour) for hour in range(24))
 
 
 def publish(
@@ -136,7 +138,7 @@ def sampled(problem: PlanningProblem, users: int, rng: np.random.Generator, *, o
     lengths = np.diff(problem.offsets)[chosen]
     first = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.repeat(problem.offsets[chosen] - first[:-1], lengths) + np.arange(first[-1])
-    return replace(
+    return derived(
         scaled(problem, users / of),
         user=UserOffsets(first),
         value=problem.value[rows],
@@ -148,9 +150,8 @@ def sampled(problem: PlanningProblem, users: int, rng: np.random.Generator, *, o
 
 def scaled(problem: PlanningProblem, factor: float) -> PlanningProblem:
     """The same candidates with limits times a factor."""
-    return replace(
+    return derived(
         problem,
-        user=UserOffsets(problem.offsets),
         budgets=tuple(replace(item, limit=item.limit * factor) for item in problem.budgets),
         floors=tuple(replace(item, limit=item.limit * factor) for item in problem.floors),
     )
@@ -165,7 +166,7 @@ def _spread(problem: PlanningProblem, width: float, rng: np.random.Generator) ->
     """The same candidates, each worth up to half a width more or less."""
     noise = rng.random(problem.n_candidates, dtype=np.float32) - np.float32(0.5)
     value = problem.value + np.float32(width) * noise
-    return replace(problem, user=UserOffsets(problem.offsets), value=value)
+    return derived(problem, value=value)
 
 
 def _sensitivity(
@@ -208,4 +209,7 @@ def _counts(problem: PlanningProblem, limit: Limit) -> dict[str, tuple[str, ...]
             key = check_one_of(f"column of limit {limit.label!r}", column, KEYS, next_step=step)
         labels = problem.names.get(column)
         out[key] = tuple(labels[code] if labels else str(code) for code in codes)
+        if key == "hour" and (odd := sorted(set(out[key]) - _HOURS)):
+            bound = "must be in '0' … '23': requests tell the hour of the day (UTC)"
+            raise InvalidInputError(describe(f"hour of limit {limit.label!r}", odd[0], bound))
     return out

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.ope.deciding import Deciding
+from homing.plain_yaml import load_yaml
 
 
 class _Strict(BaseModel):
@@ -148,7 +149,7 @@ class PromotionRules(_Strict):
         """
         path = Path(path)
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = load_yaml(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InvalidInputError(
                 describe("promotion rules", str(path), "must be a readable file", "See docs/guides/evaluation.md.")

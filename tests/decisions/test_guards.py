@@ -208,7 +208,7 @@ RULES = {
     "cap 0": ("frequency_caps: [{max_messages: 0, window_hours: 1}]", "must be greater than or equal to 1"),
     "cap as text": ("frequency_caps: [{max_messages: '3', window_hours: 1}]", "must be a valid integer"),
     "share above 1": ("uniform_share: 2", "uniform_share == 2, must be less than or equal to 1"),
-    "key twice": ("uniform_share: 0.1\nuniform_share: 0.2", "key 'uniform_share' is written twice"),
+    "key twice": ("uniform_share: 0.1\nuniform_share: 0.2", "the key 'uniform_share' is there twice"),
     "python tag": ("version: !!python/object/apply:os.getcwd []", "must be YAML (could not determine a constructor"),
     "broken": ("a: [", "must be YAML"),
     "other version": ("version: 2", "version == 2, must be 1"),

@@ -28,6 +28,7 @@ def test_the_shipped_file_is_the_defaults() -> None:
         ("version: 2", InvalidInputError, r"version == 2, input should be 1"),
         ("- a", InvalidInputError, r"must be a mapping"),
         ("a: [", InvalidInputError, r"is not YAML"),
+        ("psi: 0.1\npsi: 0.2", InvalidInputError, r"is not YAML. the key 'psi' is there twice"),
         ("x: !!python/object/apply:os.getcwd []", InvalidInputError, r"is not YAML"),
     ],
 )

@@ -292,6 +292,26 @@ def test_among_equal_values_a_price_tells_how_many_of_them_are_sent(limit):
     assert replay(problem, prices).share > 0.995  # at 0.2 itself, nothing or all of them
 
 
+def test_values_that_noise_makes_equal_are_no_mistake_of_the_users():
+    """Values are spread before prices are looked for; in float32 two of 40 that are nearly alike fall together."""
+    value = np.tile(0.1 + 1e-5 * np.arange(40), 3000)
+    problem = PlanningProblem(np.repeat(np.arange(3000), 40), value, budgets=[Budget(3000)], max_per_user=2)
+    prices = publish(problem, solve(problem), start=START)
+    assert prices.budgets[0].price == pytest.approx(0.1, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("names", "hour", "odd"), [({}, 30, "30"), ({"hour": ["08", "09"]}, 1, "09")], ids=["of a week", "with a zero"]
+)
+def test_hours_that_no_request_has_are_not_published(names, hour, odd):
+    """They would never be counted: a budget without a price and without a hard stop."""
+    problem = PlanningProblem(
+        [0, 1], [1.0, 2.0], {"hour": [hour, hour]}, budgets=[Budget(1, {"hour": hour})], names=names
+    )
+    with pytest.raises(InvalidInputError, match=rf"hour of limit 'hour={hour}' == '{odd}', must be in '0' … '23'"):
+        publish(problem, solve(problem), start=START)
+
+
 def test_the_schedule_rises_with_traffic_where_budgets_bind(published):
     levels = np.array([row for _, row in published.schedule])
     binding = levels[3] > 0

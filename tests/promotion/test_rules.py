@@ -61,6 +61,7 @@ def test_rules_survive_yaml(tmp_path):
         pytest.param("version: 2", InvalidInputError, r"version == 2", id="version"),
         pytest.param("- a", InvalidInputError, "must be a mapping", id="a list"),
         pytest.param("a: [", InvalidInputError, "must be YAML", id="not yaml"),
+        pytest.param("version: 1\nversion: 2", InvalidInputError, "the key 'version' is there twice", id="twice"),
     ],
 )  # fmt: skip
 def test_wrong_rules(tmp_path, text, error, message):

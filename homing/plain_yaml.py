@@ -1,0 +1,38 @@
+"""YAML files that people write: plain values, and no key twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe loader that refuses a key that is written twice: one of the two would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = getattr(key, "value", None)
+            if isinstance(name, str) and name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
+            seen.add(name if isinstance(name, str) else None)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str) -> Any:
+    """The value of a YAML document.
+
+    Raises:
+        yaml.YAMLError: if it is none, asks for objects that are not plain, or has a key twice.
+
+    Example:
+        >>> load_yaml("budgets: [{limit: 10}]")
+        {'budgets': [{'limit': 10}]}
+        >>> load_yaml("limit: 10\\nlimit: 20")
+        Traceback (most recent call last):
+        yaml.constructor.ConstructorError: the key 'limit' is there twice
+          in "<unicode string>", line 2, column 1:
+        ...
+    """
+    return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)

@@ -41,7 +41,8 @@ def id_digests(ids: pa.Array) -> NDArray[np.uint64]:
         words = -(-int(length) // 8)
         octets = np.zeros((len(rows), max(words, 1) * 8), dtype=np.uint8)
         octets[:, :length] = data[offsets[rows][:, None] + np.arange(length)]
-        state = np.full(len(rows), np.uint64(length) + _MIX, dtype=np.uint64)
+        # Lengths are mixed first: of near ones the difference would be that of a letter.
+        state = _scramble(np.full(len(rows), length, dtype=np.uint64))
         for word in octets.view(np.uint64).T:
             state = _scramble(state ^ word)
         out[rows] = state

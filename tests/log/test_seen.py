@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from homing.log import new_ids
@@ -12,6 +12,7 @@ ids = st.lists(st.one_of(st.none(), st.text(max_size=20)), max_size=30)
 
 
 @given(ids, st.integers(0, 5))
+@example([None, "\x03"], 0)
 def test_equal_texts_have_equal_digests_and_others_do_not(texts: list[str | None], skip: int) -> None:
     whole = id_digests(pa.array(texts, pa.string()))
     assert len(set(whole.tolist())) == len({text or "" for text in texts})

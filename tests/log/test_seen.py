@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from homing.log import new_ids
@@ -11,6 +11,7 @@ from homing.log.seen import SeenIds, id_digests
 ids = st.lists(st.one_of(st.none(), st.text(max_size=20)), max_size=30)
 
 
+@settings(deadline=None)  # Arrow loads its functions at the first call
 @given(ids, st.integers(0, 5))
 @example([None, "\x03"], 0)
 def test_equal_texts_have_equal_digests_and_others_do_not(texts: list[str | None], skip: int) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +117,7 @@ def _written(
     file: ProblemFile, path: Path, out: Path, problem: PlanningProblem, plan: Plan | StreamedPlan, past: _Past
 ) -> PlanReport:
     """The report, and with the prices as files."""
-    found = report(problem, plan, sweeps=None if file.sweep is None else [file.sweep])
+    found = replace(report(problem, plan, sweeps=None if file.sweep is None else [file.sweep]), returns=past.returns)
     if problem.priorities:  # which no price keeps
         (out / PRICES).unlink(missing_ok=True)
     else:

@@ -13,6 +13,7 @@ from homing.planning.plan import Plan, UnmetFloorsError
 from homing.planning.priorities import ranks
 from homing.planning.problem import PlanningProblem, derived
 from homing.planning.publishing import scaled
+from homing.planning.returns import Returns
 from homing.planning.silence import Silence, why_silent
 from homing.planning.solver import solve
 from homing.planning.sweeping import FACTORS, Sweep, sweep
@@ -34,6 +35,7 @@ class PlanReport:
         silence: who gets nothing, and why.
         sweeps: plans for other sizes of some limits.
         sampled: users that all but the plan was found out on, and counted up from; None for all.
+        returns: what past days said of requests that are missing; None where there were none, or none that differ.
     """
 
     plan: Plan | StreamedPlan
@@ -44,6 +46,7 @@ class PlanReport:
     silence: Silence
     sweeps: tuple[Sweep, ...]
     sampled: int | None = None
+    returns: Returns | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -54,6 +57,7 @@ class PlanReport:
             "silence": self.silence.to_dict(),
             "sweeps": [item.to_dict() for item in self.sweeps],
             "sampled": self.sampled,
+            "returns": None if self.returns is None else self.returns.to_dict(),
         }
 
     def to_text(self) -> str:
@@ -71,6 +75,8 @@ class PlanReport:
         )
         if self.sampled is not None:
             lines.append(f"All but the plan was found out on {self.sampled:,} users, and counted up to all.")
+        if self.returns is not None:
+            lines.append(f"Past days: {self.returns}")
         return "\n".join(lines)
 
     def to_html(self, *, title: str = "Plan") -> str:

@@ -50,6 +50,15 @@ class Returns:
         """
         return min(max(RETURNS, self.lower), self.upper)
 
+    def __str__(self) -> str:
+        """One line for people.
+
+        >>> print(Returns(0.9, 0.85, 0.95, 28, 0.95))
+        of requests that are missing 90% [85%, 95%] come later (28 days); prices take 85%
+        """
+        interval = f"{self.value:.0%} [{self.lower:.0%}, {self.upper:.0%}]"
+        return f"of requests that are missing {interval} come later ({self.days} days); prices take {self.believed:.0%}"
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return asdict(self)

@@ -147,7 +147,7 @@ def folder(tmp_path):
 
 def planned(folder, counts, **keys):
     pq.write_table(pa.table(rows_of(counts)), folder / "past.parquet")
-    plan_from_file(folder / "monday.yaml", folder / "out", **keys)
+    folder.joinpath("report.txt").write_text(plan_from_file(folder / "monday.yaml", folder / "out", **keys).to_text())
     return load_prices(folder / "out" / "prices.json")
 
 
@@ -159,6 +159,8 @@ def test_prices_say_what_past_days_were_like(folder, kind):
     assert bounds[0] <= prices.returns <= bounds[1]
     assert prices.source["returns"]["days"] == 28
     assert prices.source["returns"]["lower"] <= prices.returns <= prices.source["returns"]["upper"]
+    told = f"({prices.source['returns']['days']} days); prices take {prices.returns:.0%}"
+    assert told in (folder / "report.txt").read_text() and told in (folder / "out" / "report.html").read_text()
     # Where the file does not say, the day has the shape that past ones had; there is a request for each user.
     assert prices.traffic == pytest.approx(20 * counts.mean(axis=0) / counts.mean(axis=0).sum())
 
@@ -166,6 +168,7 @@ def test_prices_say_what_past_days_were_like(folder, kind):
 def test_counts_that_differ_no_more_than_counting_does_are_no_mistake(folder):
     prices = planned(folder, np.tile(np.round(SHAPE), (28, 1)))
     assert prices.returns is None and "returns" not in prices.source
+    assert "Past days" not in (folder / "report.txt").read_text()
 
 
 def test_a_given_shape_goes_before_that_of_past_days_and_without_either_a_day_is_even(folder):

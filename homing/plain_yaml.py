@@ -10,14 +10,18 @@ import yaml
 class _UniqueKeys(yaml.SafeLoader):
     """A safe loader that refuses a key that is written twice: one of the two would be lost in silence."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # As they are written: later `<<` puts in what a mapping takes from another, and may change.
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if isinstance(name, str) and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is there twice", key.start_mark)
-            seen.add(name if isinstance(name, str) else None)
-        return super().construct_mapping(node, deep)
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                bound = f"the key {key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, bound, key.start_mark)
+            seen.add(key.value)
+        return node
 
 
 def load_yaml(text: str) -> Any:

@@ -131,9 +131,11 @@ class PlanningProblem:
         put("budgets", _limits("budgets", self.budgets, Budget))
         put("floors", distinct(self.budgets, _limits("floors", self.floors, Floor)))
         put("exclusive", (self.exclusive,) if isinstance(self.exclusive, str) else tuple(self.exclusive))
-        if not 1 <= check_count("max_per_user", self.max_per_user, least=0) <= 64:
+        put("max_per_user", check_count("max_per_user", self.max_per_user, least=0))
+        if not 1 <= self.max_per_user <= 64:
             raise InvalidInputError(describe("max_per_user", self.max_per_user, "must be in 1 … 64"))
-        if check_count("min_gap_hours", self.min_gap_hours, least=0) >= 2**31:
+        put("min_gap_hours", check_count("min_gap_hours", self.min_gap_hours, least=0))
+        if self.min_gap_hours >= 2**31:
             raise InvalidInputError(describe("min_gap_hours", self.min_gap_hours, "must be < 2**31"))
         for column in (*self.exclusive, *(["hour"] if self.min_gap_hours else [])):
             if column not in self.codes:

@@ -35,9 +35,10 @@ def check_seed(seed: int) -> int:
     Raises:
         InvalidInputError: if it is none.
     """
-    if check_count("seed", seed, least=0) >= 2**63:
+    seed = check_count("seed", seed, least=0)
+    if seed >= 2**63:
         raise InvalidInputError(describe("seed", seed, "must be < 2**63"))
-    return int(seed)
+    return seed
 
 
 def check_number(name: str, value: Any) -> float:

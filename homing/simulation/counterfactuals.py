@@ -184,10 +184,10 @@ def twins(
         True
     """
     seen = world.observation
-    users, actions = _check_pairs(seen, user, action, check_count("instead", instead, least=0))
-    steps = steps_of(world, check_count("horizon_days", horizon_days))
-    check_count("replicates", replicates)
-    check_seed(seed)
+    instead = check_count("instead", instead, least=0)
+    users, actions = _check_pairs(seen, user, action, instead)
+    horizon_days, replicates = check_count("horizon_days", horizon_days), check_count("replicates", replicates)
+    steps, seed = steps_of(world, horizon_days), check_seed(seed)
     decide = decider(world, policy, encoder=encoder, weights=policy_weights)
     rows = np.searchsorted(seen.user, users)
     n_users = len(world.copy().step(np.zeros(len(seen), dtype=np.int64)).reward)
@@ -206,8 +206,8 @@ def twins(
             total = _future(begin, decide, rows[pair], actions[pair], steps, n_users, chance)
             effect[replicate, pair] = total[users[pair]] - without[pair]
     return Twins(
-        world.objectives, dict(world.weights), int(horizon_days), users, actions, seen.message[rows, actions],
-        int(instead), effect,
+        world.objectives, dict(world.weights), horizon_days, users, actions, seen.message[rows, actions], instead,
+        effect,
     )  # fmt: skip
 
 

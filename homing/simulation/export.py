@@ -104,9 +104,10 @@ def export_world(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInputError(describe("out", str(folder), "must be missing or empty", "Give another folder."))
     logged = check_logged(world)
-    for name, value in (("days", days), ("horizon_days", horizon_days)):
-        steps_of(world, check_count(name, value))
-    check_count("truth_users", truth_users, least=2)
+    days, horizon_days = check_count("days", days), check_count("horizon_days", horizon_days)
+    n_users, truth_users = check_count("n_users", n_users), check_count("truth_users", truth_users, least=2)
+    for each in (days, horizon_days):
+        steps_of(world, each)
     slices = Slices(uniform_share=0.05, holdout_share=0.02) if slices is None else slices
     delivery = Delivery(mean_hours=6.0, duplicate_share=0.01) if delivery is None else delivery
     told = None if progress is None else lambda day, of: progress("log", day, of)

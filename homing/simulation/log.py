@@ -107,13 +107,13 @@ def log_decisions(
         True
     """
     check_world(world)
-    check_count("n_users", n_users)
-    check_seed(seed)
+    n_users, days = check_count("n_users", n_users), check_count("days", days)
+    warm_up_days, seed = check_count("warm_up_days", warm_up_days, least=0), check_seed(seed)
     name = name_of(policy) if policy_name is None else policy_name
     if not re.fullmatch("[^@]+@[^@]+", name):
         raise InvalidInputError(describe("policy_name", name, "must be name@version", "Write 'lift-rule@1', say."))
-    steps = steps_of(world, check_count("days", days))
-    first = steps_of(world, warm_up_days) if check_count("warm_up_days", warm_up_days, least=0) else 0
+    steps = steps_of(world, days)
+    first = steps_of(world, warm_up_days) if warm_up_days else 0
     world = world.copy()
     world.reset(n_users, seed)
     rows = LogRows(world, n_users=n_users, seed=seed, policy=name)

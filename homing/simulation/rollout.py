@@ -178,9 +178,8 @@ def simulate(
         >>> 0 < difference.lower < difference.value
         True
     """
-    check_count("horizon_days", horizon_days)
-    check_count("n_users", n_users, least=2)
-    check_seed(seed)
+    horizon_days, n_users = check_count("horizon_days", horizon_days), check_count("n_users", n_users, least=2)
+    seed = check_seed(seed)
     if not isinstance(discount_per_day, int | float | np.number) or not 0.0 < discount_per_day <= 1.0:
         raise InvalidInputError(describe("discount_per_day", discount_per_day, "must be in (0, 1]"))
     steps = steps_of(world, horizon_days)
@@ -189,7 +188,7 @@ def simulate(
     decide = decider(world, policy, encoder=encoder, weights=policy_weights)
     m = len(world.objectives)
     out = Rollout(
-        world.name, world.objectives, dict(world.weights), int(horizon_days), int(seed), np.zeros((n_users, m)),
+        world.name, world.objectives, dict(world.weights), horizon_days, seed, np.zeros((n_users, m)),
         np.zeros((horizon_days, m)), np.zeros((horizon_days, m)), np.zeros(n_users, dtype=np.int64),
         np.zeros(n_users, dtype=np.int64), float(discount_per_day),
     )  # fmt: skip

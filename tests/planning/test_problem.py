@@ -212,6 +212,12 @@ def test_hours_between_messages_are_counted_by_codes_that_are_hours() -> None:
         PlanningProblem.from_table(table, codes=["hour"], max_per_user=3, min_gap_hours=2)
 
 
+def test_whole_numbers_may_come_as_floats() -> None:
+    limits = {"max_per_user": 2.0, "min_gap_hours": 3.0}
+    problem = PlanningProblem([0, 0, 0], [1.0, 2.0, 1.5], {"hour": [1, 3, 4]}, **limits)  # type: ignore[arg-type]
+    assert solve(problem, seed=1.0).chosen.tolist() == [0, 2]  # type: ignore[arg-type]
+
+
 def test_texts_are_selected_by_texts() -> None:
     """By their order "12" would be code 1."""
     table = pa.table({"user_id": ["a", "b"], "value": [1.0, 2.0], "campaign": ["1", "12"]})

@@ -114,6 +114,13 @@ def test_files_are_the_same_every_time(small_world, tmp_path) -> None:
         log_decisions(small_world, HALF, out=tmp_path / "one", **options)
 
 
+def test_whole_numbers_may_come_as_floats(small_world) -> None:
+    options = {"days": 2, "n_users": 20, "seed": 3, "warm_up_days": 1}
+    wanted = log_decisions(small_world, UniformPolicy(), **options)
+    found = log_decisions(small_world, UniformPolicy(), **{name: float(value) for name, value in options.items()})
+    assert found.decisions().equals(wanted.decisions()) and found.outcomes().equals(wanted.outcomes())
+
+
 def test_what_would_be_no_log_is_refused_before_anything_is_simulated(small_world) -> None:
     for name in ("lift-rule", "@1", "a@", ""):
         with pytest.raises(InvalidInputError, match=f"policy_name == '{name}', must be name@version"):

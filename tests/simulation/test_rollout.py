@@ -137,6 +137,13 @@ def test_artifacts_bring_their_features(small_world, tmp_path) -> None:
         simulate(small_world, policy, **options)
 
 
+def test_whole_numbers_may_come_as_floats(small_world) -> None:
+    options = {"horizon_days": 2, "n_users": 5, "seed": 3}
+    wanted = simulate(small_world, Sends(3), **options)
+    found = simulate(small_world, Sends(3), **{name: float(value) for name, value in options.items()})
+    assert found.to_dict() == wanted.to_dict() and np.array_equal(found.total, wanted.total)
+
+
 def test_oracles_see_the_world(small_world) -> None:
     out = simulate(small_world, KnowsHabits(), horizon_days=5, n_users=300)
     assert out.total[:, 0].max() == 1.0

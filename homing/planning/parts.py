@@ -11,6 +11,9 @@ from typing import Any
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.planning.tables import joined, plain_column
 
+#: A plan's file, and those of a plan part by part.
+PLAN, _PART = "plan.parquet", re.compile(r"plan-\d{5,}\.parquet")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -43,14 +46,13 @@ class Part:
 
         table = joined([_group(where, columns) for where in self.groups])
         if self.before is not None:
-            last = _group(self.before, [user])[user]
             # Rows of a user who began before stand first; where a user fills whole groups nothing may be left.
-            same = _same(table[user], last[-1])
+            same = _same(table[user], _group(self.before, [user])[user])
             first = pc.index(same, False).as_py()
             table = table.slice(table.num_rows if first < 0 else first)
         if not table.num_rows:
             return table
-        mine = table[user][-1]
+        mine = table[user].slice(table.num_rows - 1)
         for where in self.after:
             # Where nobody is cut in two the next group's other columns are not read.
             same = _same(_group(where, [user])[user], mine)
@@ -110,24 +112,34 @@ def parts_of(path: Path, columns: Sequence[str], rows: int) -> tuple[list[Part],
     return parts, sum(count for _, count in groups)
 
 
+def check_places(candidates: Path, out: Path) -> None:
+    """Refuse to write a plan where its candidates are: over them, or among them, to be read with them tomorrow."""
+    here, there = candidates.resolve(), out.resolve()
+    among = here.is_dir() and here == there
+    over = here.parent == there and (here.name == PLAN or _PART.fullmatch(here.name))
+    if among or over:
+        bound = "must not be where the plan is written"
+        raise InvalidInputError(describe("candidates", str(candidates), bound, "Name another folder for it: --out."))
+
+
 def remove_parts(out: Path, but: Sequence[Path] = ()) -> None:
     """Remove a plan's files, part by part, of an earlier run; nothing else."""
     for path in out.glob("plan-*.parquet"):
-        if re.fullmatch(r"plan-\d{5,}\.parquet", path.name) and path not in but:
+        if _PART.fullmatch(path.name) and path not in but:
             path.unlink(missing_ok=True)
 
 
-def _same(users: Any, one: Any) -> Any:
-    """Which rows are of one user; files may hold them as texts of different kinds."""
+def _same(users: Any, others: Any) -> Any:
+    """Which rows are of the last one of other users; files may hold them as texts of different kinds."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    value = one.as_py()
+    one = plain_column(others.slice(len(others) - 1))[0]
     try:
-        return pc.fill_null(pc.equal(plain_column(users), value if value is None else pa.scalar(value)), False)
+        return pc.fill_null(pc.equal(plain_column(users), one), False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         bound = "must be of one kind in all of the candidates' files"
-        raise InvalidInputError(describe("user type", f"{users.type}, {one.type}", bound)) from error
+        raise InvalidInputError(describe("user type", f"{users.type}, {others.type}", bound)) from error
 
 
 def _group(where: tuple[str, int], columns: Sequence[str]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe, unknown_name
 from homing.planning.history import read_history
 from homing.planning.limits import Limit
-from homing.planning.parts import parts_of, remove_parts
+from homing.planning.parts import PLAN, check_places, parts_of, remove_parts
 from homing.planning.plan import Plan
 from homing.planning.plan_report import PlanReport, report
 from homing.planning.priced_budget import KEYS, PricedBudget
@@ -26,7 +25,7 @@ from homing.planning.prices import Prices
 from homing.planning.prices_file import load_prices, save_prices
 from homing.planning.problem import PlanningProblem, UserOffsets
 from homing.planning.problem_file import ProblemFile
-from homing.planning.publishing import publish
+from homing.planning.publishing import check_hours, publish
 from homing.planning.returns import DaysAlikeError, Returns, estimate_returns
 from homing.planning.solver import solve
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 #: Candidates up to which a problem is planned in one piece, if its file does not say: some 3 GB.
 WHOLE, PART_ROWS = 50_000_000, 5_000_000
-PLAN, PRICES, PAGE, NUMBERS = "plan.parquet", "prices.json", "report.html", "report.json"
+PRICES, PAGE, NUMBERS = "prices.json", "report.html", "report.json"
 
 
 def plan_from_file(
@@ -68,7 +67,7 @@ def plan_from_file(
     path, out, engine = Path(path), Path(out), get_engine(engine)
     file = ProblemFile.from_yaml(path)
     folder = path.parent if data is None else Path(data)
-    _check_places(folder / file.candidates, out)
+    check_places(folder / file.candidates, out)
     _check_names(file)
     begin = _begin(file.limits, warm_start)
     past = _past(file, folder)
@@ -178,16 +177,6 @@ def _free(name: str, kind: str, taken: Mapping[str, Any]) -> str:
     return f"{kind}.{name}" if name in taken else name
 
 
-def _check_places(candidates: Path, out: Path) -> None:
-    """Refuse to write a plan where its candidates are: over them, or among them, to be read with them tomorrow."""
-    here, there = candidates.resolve(), out.resolve()
-    among = here.is_dir() and here == there
-    over = here.parent == there and (here.name == PLAN or re.fullmatch(r"plan-\d{5,}\.parquet", here.name))
-    if among or over:
-        bound = "must not be where the plan is written"
-        raise InvalidInputError(describe("candidates", str(candidates), bound, "Name another folder for it: --out."))
-
-
 def _check_names(file: ProblemFile) -> None:
     """Refuse, before anything is planned, what the report or the prices could not be made of."""
     labels = [limit.label for limit in file.limits]
@@ -200,6 +189,9 @@ def _check_names(file: ProblemFile) -> None:
             if column in file.columns.codes:
                 step = "Name code columns as requests do, or plan for it with a segment."
                 check_one_of(f"column of limit {limit.label!r}", column, KEYS, next_step=step)
+                if column == "hour":
+                    codes = limit.where[column]
+                    check_hours(limit, map(str, [codes] if isinstance(codes, int | str) else codes))
     amounts = file.horizon.amounts
     for cost in amounts:
         check_one_of("amounts of the horizon", cost, file.columns.costs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -209,7 +209,13 @@ def _counts(problem: PlanningProblem, limit: Limit) -> dict[str, tuple[str, ...]
             key = check_one_of(f"column of limit {limit.label!r}", column, KEYS, next_step=step)
         labels = problem.names.get(column)
         out[key] = tuple(labels[code] if labels else str(code) for code in codes)
-        if key == "hour" and (odd := sorted(set(out[key]) - _HOURS)):
-            bound = "must be in '0' … '23': requests tell the hour of the day (UTC)"
-            raise InvalidInputError(describe(f"hour of limit {limit.label!r}", odd[0], bound))
+        if key == "hour":
+            check_hours(limit, out[key])
     return out
+
+
+def check_hours(limit: Limit, hours: Iterable[str]) -> None:
+    """Refuse a limit on hours that no request has: it would never be counted."""
+    if odd := sorted(set(hours) - _HOURS):
+        bound = "must be in '0' … '23': requests tell the hour of the day (UTC)"
+        raise InvalidInputError(describe(f"hour of limit {limit.label!r}", odd[0], bound))

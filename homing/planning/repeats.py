@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from homing.errors import InvalidInputError, describe
 
+#: Ids whose digests are made at once.
+_PIECE = 2**16
+
 
 def overlap(looks: Sequence[Mapping[str, Any]]) -> bool:
     """Whether some user could stand in two parts: not where users rise from part to part, in whatever order."""
@@ -46,21 +49,21 @@ def check_once(files: Sequence[Path]) -> None:
 
 
 def hashed(ids: NDArray[Any]) -> NDArray[np.uint64]:
-    """64 bits of each id: whole numbers as they are, others mixed from their texts' bytes.
+    """64 bits of each id, whatever stands beside it: whole numbers as they are, digests of others' texts.
 
     >>> len(set(hashed(np.array(["ann", "bob", "ann"], dtype=object)).tolist()))
     2
     """
     if ids.dtype.kind in "iu":
         return ids.astype(np.int64).view(np.uint64)
-    texts = np.array([str(item).encode() for item in ids], dtype=np.bytes_)
-    width = -(-max(1, texts.dtype.itemsize) // 8) * 8
-    words = texts.astype(f"S{width}").view(np.uint64).reshape(len(texts), -1)
-    out = np.full(len(texts), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    for column in words.T:
-        out = (out ^ column) * np.uint64(0xBF58476D1CE4E5B9)
-        out ^= out >> np.uint64(29)
-    return out
+    import pyarrow as pa
+
+    from homing.log.seen import id_digests
+
+    # In pieces, for a digest takes some eight times the memory of its text.
+    pieces = [ids[begin : begin + _PIECE] for begin in range(0, len(ids), _PIECE)]
+    digests = [id_digests(pa.array([str(item) for item in piece], pa.string())) for piece in pieces]
+    return np.concatenate([np.zeros(0, dtype=np.uint64), *digests])
 
 
 def between(ids: NDArray[Any]) -> list[Any] | None:

@@ -27,7 +27,7 @@ from homing.engines import Engine, get_engine
 from homing.errors import InvalidInputError, describe
 from homing.planning.answers import Answers, within
 from homing.planning.demand import demand_of
-from homing.planning.parts import Part, parts_of, remove_parts
+from homing.planning.parts import Part, check_places, parts_of, remove_parts
 from homing.planning.plan import LimitUse, UnmetFloorsError
 from homing.planning.problem import PlanningProblem
 from homing.planning.problem_file import ProblemFile
@@ -127,6 +127,7 @@ def solve_parquet(
             rule = "must be none where candidates are planned part by part"
             raise InvalidInputError(describe(key, given, rule, "Plan in one piece: part_rows: 0."))
     folder = path.parent if data is None else Path(data)
+    check_places(folder / file.candidates, out)
     parts, rows = parts_of(folder / file.candidates, file.columns.wanted, part_rows)
     out.mkdir(parents=True, exist_ok=True)
     job = Answers(file, out, len(parts), min(1.0, sample_rows / rows), threads, _stamp(file, parts, sample_rows))

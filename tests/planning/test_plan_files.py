@@ -247,6 +247,12 @@ def test_mistakes_that_only_the_report_or_the_prices_would_meet_are_told_before_
         (folder / "monday.yaml").write_text(YAML.replace(*change))
         with pytest.raises(error, match=message):
             plan_from_file(folder / "monday.yaml", folder / "out")
+    hours = table_of().append_column("hour", pa.array(np.arange(200) % 48))
+    pq.write_table(hours, folder / "candidates.parquet")
+    text = YAML.replace("codes: [channel]", "codes: [channel, hour]").replace("{channel: push}", "{hour: [23, 24]}")
+    (folder / "monday.yaml").write_text(text)
+    with pytest.raises(InvalidInputError, match=r"hour of limit 'hour=23\|24' == '24', must be in '0' … '23'"):
+        plan_from_file(folder / "monday.yaml", folder / "out")
     assert not (folder / "out").exists()
 
 

@@ -176,11 +176,38 @@ def test_a_user_in_two_parts_is_refused(tmp_path):
     pq.write_table(table.slice(0, 1), tmp_path / "candidates" / "9.parquet")
     with pytest.raises(InvalidInputError, match="user == 'u00000', occurs twice, with others between"):
         solve_parquet(path, tmp_path / "out", **options)
+    longer = table.slice(0, 2).set_column(0, "user_id", pa.array(["u00000", "u00000-and-a-much-longer-one"]))
+    pq.write_table(longer, tmp_path / "candidates" / "9.parquet")
+    with pytest.raises(InvalidInputError, match="user == 'u00000', occurs twice, with others between"):
+        solve_parquet(path, tmp_path / "out", **options)
     numbers = table.set_column(0, "user_id", pa.array([int(user[1:]) for user in table["user_id"].to_pylist()]))
     for name, odd in (("0", 0), ("1", 1), ("9", 2)):  # in no order, yet nobody twice
         where = np.array(numbers["user_id"].to_pylist()) % 3 == odd
         pq.write_table(numbers.filter(pa.array(where)), tmp_path / "candidates" / f"{name}.parquet")
     assert solve_parquet(path, tmp_path / "out", **options).n_users == 500
+
+
+@pytest.mark.parametrize("kind", [pa.uint64(), pa.int32(), pa.binary(8)], ids=str)
+def test_users_are_told_apart_whatever_names_them(tmp_path, kind):
+    """Numbers of all 64 bits, say: whoever stands in two row groups is of one part."""
+    path, _ = write(tmp_path, 300, group=97)
+    want = solve_parquet(path, tmp_path / "want", part_rows=300)
+    for name in ("0", "1"):
+        file = tmp_path / "candidates" / f"{name}.parquet"
+        rows = pq.read_table(file)
+        number = [int(user[1:]) + (2**63 if kind == pa.uint64() else 0) for user in rows["user_id"].to_pylist()]
+        users = [b"%08d" % item for item in number] if kind == pa.binary(8) else number
+        pq.write_table(rows.set_column(0, "user_id", pa.array(users, kind)), file, row_group_size=97)
+    found = solve_parquet(path, tmp_path / "out", part_rows=300)
+    assert (found.value, found.n_users) == (want.value, 300)
+
+
+def test_parts_are_not_planned_where_their_candidates_are(tmp_path):
+    """The next run would read them as candidates, and remove those that are named as they are."""
+    path, _ = write(tmp_path, 100)
+    with pytest.raises(InvalidInputError, match="must not be where the plan is written"):
+        solve_parquet(path, tmp_path / "candidates")
+    assert sorted(file.name for file in (tmp_path / "candidates").iterdir()) == ["0.parquet", "1.parquet"]
 
 
 def test_files_that_hold_the_same_in_other_types_go_together(tmp_path):

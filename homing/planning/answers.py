@@ -24,6 +24,7 @@ from homing.planning.problem_file import ProblemFile
 from homing.planning.repeats import between, hashed
 from homing.planning.solver import solve
 from homing.planning.tables import texts_of, users_of
+from homing.planning.unaffordable import affordable
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,9 @@ class Answers:
         """What the part's users would use at the prices, and Σ of what that is worth after prices."""
 
         def work() -> dict[str, Any]:
-            bound, used = demand_of(self.file.problem_of(self._read(part), labels), prices, self.threads)
+            # What the whole cannot afford is in no plan: with it the bound would be one that none comes near.
+            problem = affordable(self.file.problem_of(self._read(part), labels))
+            bound, used = demand_of(problem, prices, self.threads)
             return {"bound": bound, "used": used.tolist()}
 
         return self._kept("demand", part, prices.tobytes(), work)

@@ -35,6 +35,7 @@ from homing.planning.repeats import check_once, overlap
 from homing.planning.sharing import shared
 from homing.planning.solver import dual_prices
 from homing.planning.tables import joined
+from homing.planning.unaffordable import affordable
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -161,7 +162,8 @@ def solve_parquet(
     limit = np.array([item.limit for item in sample.limits], dtype=np.float64)
     budget = np.arange(len(limit)) < len(sample.budgets)
     # Where a sample's floors cannot be met, prices that come nearest: in the whole they may be.
-    prices = dual_prices(within(sample, limit * share), warm_start=warm_start, threads=threads)
+    few = affordable(sample)
+    prices = dual_prices(within(few, limit * share), warm_start=warm_start, threads=threads)
     best: tuple[float, FloatArray, list[dict[str, Any]]] | None = None
     for passes in range(1, PASSES + 1):
         answers = ask(lambda part, p=prices: job.demand(part, p, labels))  # type: ignore[misc]
@@ -173,9 +175,9 @@ def solve_parquet(
         logger.info("pass %d: at most %.8g possible, use is off by %.1e of that", passes, bound, misfit)
         if misfit <= CLOSE or len(parts) == 1 or passes == PASSES:
             break
-        here = demand_of(sample, prices, threads)[1]
+        here = demand_of(few, prices, threads)[1]
         target = np.maximum(here + share * (limit - used), 0.0)
-        prices = dual_prices(within(sample, target), warm_start=prices, threads=threads)
+        prices = dual_prices(within(few, target), warm_start=prices, threads=threads)
     assert best is not None
     bound, prices, answers = best
     local = shared(np.array([answer["used"] for answer in answers]), limit, budget, _counted(sample))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.planning.layout import IntArray, Layout
+from homing.planning.layout import IntArray, Layout, lay_out
 from homing.planning.plan import Plan, UnmetFloorsError
 from homing.planning.problem import PlanningProblem, UserOffsets, derived
 
@@ -37,19 +37,28 @@ def unaffordable(layout: Layout) -> NDArray[np.bool_] | None:
     return out if out is not None and out.any() else None
 
 
+def affordable(problem: PlanningProblem) -> PlanningProblem:
+    """A problem without them, of which rows have other numbers; itself where there are none."""
+    out = unaffordable(lay_out(problem))
+    return problem if out is None else _only(problem, np.flatnonzero(~out))
+
+
 def solve_without(problem: PlanningProblem, out: NDArray[np.bool_], solve: Callable[[PlanningProblem], Plan]) -> Plan:
     """The plan of a problem without some candidates, in rows of the whole."""
     kept: IntArray = np.flatnonzero(~out)
+    try:
+        plan = solve(_only(problem, kept))
+    except UnmetFloorsError as error:
+        raise type(error)(replace(error.plan, chosen=kept[error.plan.chosen])) from None
+    return replace(plan, chosen=kept[plan.chosen])
+
+
+def _only(problem: PlanningProblem, kept: IntArray) -> PlanningProblem:
     lengths = np.bincount(problem.user_of(kept), minlength=problem.n_users)
-    rest = derived(
+    return derived(
         problem,
         user=UserOffsets(np.concatenate([[0], np.cumsum(lengths)])),
         value=problem.value[kept],
         codes={name: column[kept] for name, column in problem.codes.items()},
         costs={name: column[kept] for name, column in problem.costs.items()},
     )
-    try:
-        plan = solve(rest)
-    except UnmetFloorsError as error:
-        raise type(error)(replace(error.plan, chosen=kept[error.plan.chosen])) from None
-    return replace(plan, chosen=kept[plan.chosen])

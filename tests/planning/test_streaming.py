@@ -260,3 +260,22 @@ def test_what_another_problem_wrote_over_is_planned_again(tmp_path):
     again = solve_parquet(path, tmp_path / "out", part_rows=500)
     assert pa.concat_tables([pq.read_table(file) for file in again.files]).equals(first)
     assert again.value == want.value
+
+
+@pytest.mark.parametrize("limit", [0, 0.001], ids=["none", "next to none"])
+def test_without_money_parts_know_that_nothing_better_is_possible(tmp_path, limit):
+    """Some cost so little that no price keeps them back: a bound that counted them would be 5 % above every plan."""
+    rng = np.random.default_rng(1)
+    users, each = 4000, 4
+    money = rng.gamma(0.1, 0.02, users * each).astype(np.float32)
+    money[::5] = 0.0
+    table = {"user_id": np.repeat(np.arange(users), each), "value": rng.gamma(2.0, 0.5, users * each), "money": money}
+    pq.write_table(pa.table(table), tmp_path / "candidates.parquet", row_group_size=2000)
+    path = tmp_path / "problem.yaml"
+    budgets = f"budgets: [{{limit: {limit}, cost: money}}]"
+    path.write_text(f"candidates: candidates.parquet\ncolumns: {{costs: [money]}}\n{budgets}\n")
+    whole = solve(ProblemFile.from_yaml(path).problem(tmp_path))
+    found = solve_parquet(path, tmp_path / "out", part_rows=4000)
+    assert len(found.files) > 1
+    assert whole.value * (1 - 1e-6) <= found.upper_bound <= whole.value * (1 + 1e-3)
+    assert found.gap < 1e-3

@@ -54,6 +54,8 @@ def hashed(ids: NDArray[Any]) -> NDArray[np.uint64]:
     >>> len(set(hashed(np.array(["ann", "bob", "ann"], dtype=object)).tolist()))
     2
     """
+    if ids.dtype.kind == "f" and (ids == np.floor(ids)).all() and (np.abs(ids) < 2**63).all():
+        ids = ids.astype(np.int64)  # one file's 1 is another's 1.0, where somewhere a number was missing
     if ids.dtype.kind in "iu":
         return ids.astype(np.int64).view(np.uint64)
     import pyarrow as pa

@@ -181,6 +181,12 @@ def test_a_user_in_two_parts_is_refused(tmp_path):
     with pytest.raises(InvalidInputError, match="user == 'u00000', occurs twice, with others between"):
         solve_parquet(path, tmp_path / "out", **options)
     numbers = table.set_column(0, "user_id", pa.array([int(user[1:]) for user in table["user_id"].to_pylist()]))
+    pq.write_table(numbers, tmp_path / "candidates" / "0.parquet")
+    again = numbers.slice(0, 1).set_column(0, "user_id", pa.array([0.0]))
+    for name in ("1", "9"):
+        pq.write_table(again if name == "9" else numbers.slice(0, 0), tmp_path / "candidates" / f"{name}.parquet")
+    with pytest.raises(InvalidInputError, match=r"user == 0\.0, occurs twice, with others between"):
+        solve_parquet(path, tmp_path / "out", **options)
     for name, odd in (("0", 0), ("1", 1), ("9", 2)):  # in no order, yet nobody twice
         where = np.array(numbers["user_id"].to_pylist()) % 3 == odd
         pq.write_table(numbers.filter(pa.array(where)), tmp_path / "candidates" / f"{name}.parquet")

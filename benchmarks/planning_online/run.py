@@ -156,7 +156,7 @@ class Found:
     retried: int
 
 
-def study(family: str, requests: int, seed: int) -> Found:
+def study(family: str, requests: int, seed: int, look: int) -> Found:
     """One population, every day, every pacer."""
     most = max(day.requests for day in DAYS.values())
     whole = columns(family, int((1 + most) * requests) + 1, seed=seed)
@@ -185,7 +185,7 @@ def study(family: str, requests: int, seed: int) -> Found:
         early = int(day.share * n)
         clock = np.concatenate([np.arange(early) / early / 2, 0.5 + np.arange(n - early) / (n - early) / 2])
         hindsight = best[n, day.values]
-        streams[name] = partial(replay, stream, prices, elapsed=clock, hindsight=hindsight, block=LOOK)
+        streams[name] = partial(replay, stream, prices, elapsed=clock, hindsight=hindsight, block=look)
         for pace, pacer in PACERS.items():
             began = time.process_time()
             done = streams[name](pacer)
@@ -269,20 +269,28 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000, help="of the forecast (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="populations a family (default: %(default)s)")
     parser.add_argument("--families", nargs="*", default=PLANNED, help="to judge (default: all)")
+    parser.add_argument("--first", type=int, default=FIRST, help="the first population (default: %(default)s)")
+    parser.add_argument(
+        "--look", type=int, default=LOOK, help="requests between two looks at prices (default: %(default)s)"
+    )
     parser.add_argument("--keep", type=Path, default=Path("planning-online"), help="folder of what is done")
     args = parser.parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
     found = []
     for family in args.families:
-        for seed in range(FIRST, FIRST + args.seeds):
-            file = args.keep / f"{family}-{args.requests}-{seed}.json"
+        for seed in range(args.first, args.first + args.seeds):
+            file = args.keep / f"{family}-{args.requests}-{seed}-{args.look}.json"
             if not file.is_file():
-                file.write_text(json.dumps(asdict(study(family, args.requests, seed))))
+                file.write_text(json.dumps(asdict(study(family, args.requests, seed, args.look))))
             found.append(Found(**json.loads(file.read_text())))
-    publish_result("planning_online", text(found, args.requests))
+    result = text(found, args.requests, args.look)
+    if (args.first, args.look) == (FIRST, LOOK):
+        publish_result("planning_online", result)
+    else:  # other populations, or other looks, are no page
+        print(result)
 
 
-def text(found: list[Found], requests: int) -> str:
+def text(found: list[Found], requests: int, look: int) -> str:
     """The result as Markdown."""
     families = {name: sum(one.family == name for one in found) for name in PLANNED}
     families = {name: populations for name, populations in families.items() if populations}
@@ -291,7 +299,7 @@ def text(found: list[Found], requests: int) -> str:
     parts = [
         "## Prices that serve",
         f"{requests:,} requests of 20 candidates are forecast and planned for; prices are published; then a day's "
-        f"requests come one by one, prices looked at every {LOOK} of them. Least share of the hindsight optimum's "
+        f"requests come one by one, prices looked at every {look} of them. Least share of the hindsight optimum's "
         "upper bound over the populations of a family (how many stands beside it), none of which the pacer was made "
         "with, hard stops on. Budgets exceeded in "
         f"all {sum(one.replays for one in found):,} replays: **{sum(one.broken for one in found)}**. "

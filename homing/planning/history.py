@@ -33,7 +33,7 @@ def read_history(path: str | Path, *, start: datetime, hours: float = 24.0) -> N
 
     Raises:
         InvalidInputError: if it cannot be read, an hour is missing or occurs twice, a count is no number >= 0, or there
-            are fewer than ten days.
+            are fewer than ten days, or no requests at all.
         UnknownNameError: if a column is not there.
 
     Example:
@@ -54,6 +54,9 @@ def read_history(path: str | Path, *, start: datetime, hours: float = 24.0) -> N
         raise InvalidInputError(
             describe(f"days of {path.name}", len(found), bound, "Leave `history` out until there are more.")
         )
+    if not found.any():
+        step = "Leave `history` out until there are some."
+        raise InvalidInputError(describe(f"requests of {path.name}", 0, "must be > 0 in some hour", step))
     return found
 
 

@@ -116,7 +116,9 @@ def _written(
     file: ProblemFile, path: Path, out: Path, problem: PlanningProblem, plan: Plan | StreamedPlan, past: _Past
 ) -> PlanReport:
     """The report, and with the prices as files."""
-    found = replace(report(problem, plan, sweeps=None if file.sweep is None else [file.sweep]), returns=past.returns)
+    found = report(problem, plan, sweeps=None if file.sweep is None else [file.sweep])
+    if not problem.priorities:
+        found = replace(found, returns=past.returns)
     if problem.priorities:  # which no price keeps
         (out / PRICES).unlink(missing_ok=True)
     else:

@@ -218,4 +218,5 @@ def check_hours(limit: Limit, hours: Iterable[str]) -> None:
     """Refuse a limit on hours that no request has: it would never be counted."""
     if odd := sorted(set(hours) - _HOURS):
         bound = "must be in '0' … '23': requests tell the hour of the day (UTC)"
-        raise InvalidInputError(describe(f"hour of limit {limit.label!r}", odd[0], bound))
+        step = "Prices are for limits on those; `solve` in Python plans without prices."
+        raise InvalidInputError(describe(f"hour of limit {limit.label!r}", odd[0], bound, step))

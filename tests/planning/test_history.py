@@ -94,6 +94,7 @@ BAD = {
     "no day": (changed(day=(0, None)), r"day\[0\] == None, must be given"),
     "nine days": (rows_of(np.ones((9, 24))), r"days of past.parquet == 9, must be >= 10"),
     "no row": ({"day": [], "hour": [], "requests": []}, r"days of past.parquet == 0, must be >= 10"),
+    "no request": (rows_of(np.zeros((12, 24))), r"requests of past.parquet == 0.*, must be > 0 in some hour. Leave"),
     "texts": (changed() | {"requests": ["1"] * 288}, r"requests\[0\] == '1', must be a finite number >= 0"),
 }
 

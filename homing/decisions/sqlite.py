@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -116,12 +117,25 @@ class SqliteLedger:
                 check_same_thread=False,
                 cached_statements=64,
             )
-            db.execute("PRAGMA journal_mode = WAL")
+            self._log_ahead(db)
             db.execute("PRAGMA synchronous = FULL")
             self._local.db, self._local.owner = db, os.getpid()
             self._open.append(db)
         connection: sqlite3.Connection = self._local.db
         return connection
+
+    def _log_ahead(self, db: sqlite3.Connection) -> None:
+        """Set the mode of the journal. For all else SQLite waits for a lock, here it does not; others may be at it."""
+        until = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # whatever the reason
+                if not busy or time.monotonic() > until:
+                    raise
+            time.sleep(0.005)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

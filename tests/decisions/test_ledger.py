@@ -7,6 +7,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -121,6 +123,23 @@ def test_a_ledger_of_another_version_is_refused(tmp_path):
     db.close()
     with pytest.raises(CorruptFileError, match=r"== 99, must be 2\. Use the Homing version that wrote this ledger"):
         SqliteLedger(tmp_path / "ledger.db")
+
+
+def test_many_may_open_a_new_ledger_at_once(tmp_path):
+    """Replicas begin together: whoever finds the file's journal being set waits, and nobody fails."""
+    together = threading.Barrier(8)
+
+    def begin(_):
+        try:
+            for number in range(40):
+                together.wait()
+                SqliteLedger(tmp_path / f"{number}.db").close()
+        except Exception:
+            together.abort()  # or the others would wait for this one
+            raise
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(begin, range(8)))
 
 
 DECIDERS = """

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from homing.errors import InvalidInputError
+from homing.log.store import file_digest
 from homing.planning.demand import demand_of
 from homing.planning.layout import FloatArray
 from homing.planning.parts import Part
@@ -137,7 +138,10 @@ class Answers:
 
     def holds(self, answer: Mapping[str, Any]) -> bool:
         """Whether an answer's file is the one that it speaks of: another problem's run may have written over it."""
-        return "file" not in answer or _digest(self.out / answer["file"]) == answer.get("digest")
+        if "file" not in answer:
+            return True
+        path = self.out / answer["file"]
+        return path.is_file() and file_digest(path) == answer.get("digest")
 
     def _read(self, part: Part) -> Any:
         return part.read(self.file.columns.user, self.file.columns.wanted)
@@ -155,21 +159,13 @@ class Answers:
         except InvalidInputError as error:  # rows are told as counted in the part
             raise InvalidInputError(f"{part}: {error}") from error
         if "file" in answer:
-            answer["digest"] = _digest(self.out / answer["file"])
+            answer["digest"] = file_digest(self.out / answer["file"])
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(answer), encoding="utf-8")
         temporary.replace(path)
         logger.info("%s: part %d of %d", name, part.number + 1, self.parts)
         return answer
-
-
-def _digest(path: Path) -> str | None:
-    """SHA-256 of a file; None where there is none."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def within(problem: PlanningProblem, limits: FloatArray) -> PlanningProblem:

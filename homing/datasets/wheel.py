@@ -6,7 +6,6 @@ is fetched without them, checked against a known digest, and read as the zip arc
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homing.errors import CorruptFileError, InvalidInputError, describe
+from homing.log.store import file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def fetch(wheel: Wheel, *, cache: Path | None = None) -> Path:
     folder = (cache_dir() if cache is None else cache) / "wheels"
     target = folder / wheel.file
     if target.is_file():
-        if _digest(target) == wheel.sha256:
+        if file_digest(target) == wheel.sha256:
             return target
         logger.warning("%s in the cache is damaged; fetching it again", wheel.file)
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def fetch(wheel: Wheel, *, cache: Path | None = None) -> Path:
             seen = "; ".join(failures) if failures else "no pip in this environment"
             bound = "must be fetched once with pip, which did not work"
             raise InvalidInputError(describe(f"{wheel.project} {wheel.version}", seen, bound, by_hand))
-        found = _digest(arrived)
+        found = file_digest(arrived)
         if found != wheel.sha256:
             raise CorruptFileError(describe(f"sha256 of {wheel.file}", found, f"must be {wheel.sha256}", by_hand))
         arrived.replace(target)
@@ -169,8 +169,3 @@ def _installed(wheel: Wheel) -> Reader | None:
             raise KeyError(member) from None
 
     return read
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
